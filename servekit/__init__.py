@@ -1,0 +1,1 @@
+"""A gRPC model-server runtime. It knows nothing of images, voices or prompts."""
