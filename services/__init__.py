@@ -1,0 +1,1 @@
+"""One folder for each deployable of the studio."""
