@@ -12,13 +12,13 @@ so the last instruction the model reads is ours. Training and serving both go th
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from string import ascii_letters
+from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Protocol
 
-LABELS = tuple(ascii_letters[26:] + ascii_letters[:26])
-"""The answers to a selection, in order: A-Z, then a-z. Single letters are single tokens in every vocabulary."""
+LABELS = tuple(ascii_uppercase + ascii_lowercase + digits + "+/")
+"""The answers to a selection, in order. Single characters of ASCII are single tokens in every vocabulary."""
 
 MAX_CANDIDATES = len(LABELS)
 YES, NO = "yes", "no"
@@ -42,7 +42,7 @@ class Described(Protocol):
     def id(self) -> str: ...
 
     @property
-    def strengths(self) -> Sequence[str]: ...
+    def strengths(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,4 +123,4 @@ def encode(prompt: Prompt, tokenizer: Tokenizer) -> Encoded:
 
 
 def _describe(candidate: Described) -> str:
-    return one_line(f"{candidate.id}: {', '.join(candidate.strengths)}")
+    return one_line(f"{candidate.id}: {candidate.strengths}")
