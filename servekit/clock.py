@@ -21,7 +21,9 @@ class SystemClock:
     """The machine's clock."""
 
     def monotonic(self) -> float:
+        """Return `time.monotonic()`."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        """Sleep on the event loop."""
         await asyncio.sleep(seconds)

@@ -1,10 +1,30 @@
 """The exceptions a service may raise, each with the reason and the hints its caller will see.
 
+    ServingError
+      InvalidRequest        every violation
+      PolicyBlocked         rule, category
+      NotFound              the nearest names
+      Unauthenticated
+      PermissionDenied
+      Overloaded            when to retry
+      DeviceOutOfMemory     bytes wanted and free
+      Unavailable           when to retry
+        ModelLoading
+        Draining
+        BackendUnavailable
+      DeadlineExceeded
+      DeadlineTooShort      estimate and time left
+      OutputRejected        the cause of each attempt
+      PreconditionFailed
+        ModelUnavailable
+      Cancelled
+      EngineFailure         nothing but the request id
+
 Nothing here knows of gRPC: `servekit.status` turns these into a `google.rpc.Status`. A service adds its own by
 subclassing the nearest class and setting `reason`; the code and details are inherited.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,14 +35,17 @@ class ServingError(Exception):
     reason: ClassVar[str] = "INTERNAL"
     """A name of `atelier.common.v1.ErrorReason` without its `ERROR_REASON_` prefix."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
+        self._metadata = dict(metadata or {})
 
     def metadata(self) -> dict[str, str]:
         """Return the machine-readable particulars, all strings, for `ErrorInfo.metadata`."""
-        return {}
+        return dict(self._metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +71,12 @@ class InvalidRequest(ServingError):
 class PolicyBlocked(ServingError):
     """A safety rule forbids the request."""
 
-    reason = "POLICY_BLOCKED"
+    reason = "PROMPT_BLOCKED"
 
     def __init__(self, message: str, *, rule_id: str, category: str) -> None:
-        super().__init__(message)
+        super().__init__(message, metadata={"rule_id": rule_id, "category": category})
         self.rule_id = rule_id
         self.category = category
-
-    def metadata(self) -> dict[str, str]:
-        return {"rule_id": self.rule_id, "category": self.category}
 
 
 class NotFound(ServingError):
@@ -66,19 +86,24 @@ class NotFound(ServingError):
 
     def __init__(self, resource_type: str, name: str, nearest: Sequence[str] = ()) -> None:
         hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
-        super().__init__(f"no {resource_type} named {name!r}{hint}")
+        super().__init__(
+            f"no {resource_type} named {name!r}{hint}", metadata={"nearest": ",".join(nearest)} if nearest else None
+        )
         self.resource_type = resource_type
         self.name = name
         self.nearest = tuple(nearest)
-
-    def metadata(self) -> dict[str, str]:
-        return {"nearest": ",".join(self.nearest)} if self.nearest else {}
 
 
 class Unauthenticated(ServingError):
     """The caller did not prove who he is."""
 
     reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ServingError):
+    """The caller is known and may not do this."""
+
+    reason = "PERMISSION_DENIED"
 
 
 class Overloaded(ServingError):
@@ -96,18 +121,18 @@ class DeviceOutOfMemory(ServingError):
     reason = "DEVICE_OUT_OF_MEMORY"
 
     def __init__(self, *, wanted_bytes: int, free_bytes: int) -> None:
-        super().__init__(f"the device needs {wanted_bytes} bytes for this request and has {free_bytes} free")
+        super().__init__(
+            f"the device needs {wanted_bytes} bytes for this request and has {free_bytes} free",
+            metadata={"wanted_bytes": str(wanted_bytes), "free_bytes": str(free_bytes)},
+        )
         self.wanted_bytes = wanted_bytes
         self.free_bytes = free_bytes
-
-    def metadata(self) -> dict[str, str]:
-        return {"wanted_bytes": str(self.wanted_bytes), "free_bytes": str(self.free_bytes)}
 
 
 class Unavailable(ServingError):
     """Not now; the same request may succeed after `retry_after_s` seconds."""
 
-    reason = "UNAVAILABLE"
+    reason = "BACKEND_UNAVAILABLE"
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
@@ -128,8 +153,6 @@ class Draining(Unavailable):
 class BackendUnavailable(Unavailable):
     """A service this one depends on does not answer."""
 
-    reason = "BACKEND_UNAVAILABLE"
-
 
 class DeadlineExceeded(ServingError):
     """The deadline passed before the work was done."""
@@ -143,12 +166,12 @@ class DeadlineTooShort(ServingError):
     reason = "DEADLINE_TOO_SHORT"
 
     def __init__(self, *, estimate_s: float, remaining_s: float) -> None:
-        super().__init__(f"this needs about {estimate_s:.1f} s and the deadline leaves {remaining_s:.1f} s")
+        super().__init__(
+            f"this needs about {estimate_s:.1f} s and the deadline leaves {remaining_s:.1f} s",
+            metadata={"estimate_seconds": f"{estimate_s:.3f}", "remaining_seconds": f"{remaining_s:.3f}"},
+        )
         self.estimate_s = estimate_s
         self.remaining_s = remaining_s
-
-    def metadata(self) -> dict[str, str]:
-        return {"estimate_s": f"{self.estimate_s:.3f}", "remaining_s": f"{self.remaining_s:.3f}"}
 
 
 class OutputRejected(ServingError):
@@ -157,17 +180,24 @@ class OutputRejected(ServingError):
     reason = "OUTPUT_REJECTED"
 
     def __init__(self, attempts: Sequence[str]) -> None:
-        super().__init__(f"no usable output after {len(attempts)} attempts: {'; '.join(attempts)}")
+        causes = {f"attempt_{number}": cause for number, cause in enumerate(attempts, start=1)}
+        super().__init__(
+            f"no usable output after {len(attempts)} attempts: {'; '.join(attempts)}",
+            metadata={"attempts": str(len(attempts)), **causes},
+        )
         self.attempts = tuple(attempts)
-
-    def metadata(self) -> dict[str, str]:
-        return {f"attempt_{number}": cause for number, cause in enumerate(self.attempts, start=1)}
 
 
 class PreconditionFailed(ServingError):
     """The system is not in the state this needs, and repeating the request will not change that."""
 
-    reason = "PRECONDITION_FAILED"
+    reason = "FAILED_PRECONDITION"
+
+
+class ModelUnavailable(PreconditionFailed):
+    """The model's weights cannot be had; the message says how to get them."""
+
+    reason = "MODEL_UNAVAILABLE"
 
 
 class Cancelled(ServingError):
@@ -181,5 +211,3 @@ class Cancelled(ServingError):
 
 class EngineFailure(ServingError):
     """An engine broke. The message is for the log; the caller sees only a request id."""
-
-    reason = "ENGINE_FAILURE"

@@ -19,6 +19,7 @@ class ManualClock:
         self._count = 0
 
     def monotonic(self) -> float:
+        """Return the time `advance` has moved it to, in seconds."""
         return self._now
 
     async def sleep(self, seconds: float) -> None:

@@ -1,0 +1,50 @@
+"""What is known of the call being served, wherever in the code one is."""
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+REQUEST_ID_KEY = "x-request-id"
+"""The metadata key of the request id, in and out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """One call: who asks for what, and until when."""
+
+    request_id: str
+    caller: str
+    """Who is calling, as the authentication named him; empty when nobody asked."""
+    method: str
+    """Full method name, `/package.Service/Method`."""
+    deadline: float | None
+    """When the answer is due, in `time.monotonic` seconds; None for a call that may last for ever."""
+
+    def remaining_s(self) -> float | None:
+        """Return the seconds left (negative when late), or None without a deadline."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def outgoing_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the metadata that carries this request's id to the next service."""
+        return ((REQUEST_ID_KEY, self.request_id),)
+
+
+_current: ContextVar[RequestContext] = ContextVar("servekit_request")
+
+
+def current() -> RequestContext:
+    """Return the call being served; raises `LookupError` outside of one."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise LookupError("no call is being served here") from None
+
+
+def find() -> RequestContext | None:
+    """Return the call being served, or None outside of one."""
+    return _current.get(None)
+
+
+def activate(context: RequestContext) -> None:
+    """Make `context` the current one for the rest of this task and the tasks it starts."""
+    _current.set(context)

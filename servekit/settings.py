@@ -1,0 +1,80 @@
+"""The settings every service has. A service subclasses `ServerSettings` with its own prefix and defaults."""
+
+import ipaddress
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServerSettings(BaseSettings):
+    """How a server listens, limits, logs and stops. Read from the environment, then frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ATELIER_", frozen=True, use_attribute_docstrings=True, populate_by_name=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs mutual TLS, or `allow_insecure_bind`."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """gRPC port; 0 picks a free one, which is logged."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the Prometheus endpoint."""
+    metrics_port: int | None = Field(default=0, ge=0, le=65535)
+    """Port of the Prometheus endpoint; 0 picks a free one, which is logged; empty turns it off."""
+
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    """Largest message taken or sent; larger payloads travel in chunks."""
+    max_concurrent_calls: int | None = Field(default=None, ge=1)
+    """Calls served at once before gRPC itself refuses more; empty for no limit."""
+    default_deadline_s: float | None = Field(default=600.0, gt=0)
+    """Seconds a call may take when its caller set no deadline; empty for no limit."""
+
+    drain_delay_s: float = Field(default=0.0, ge=0)
+    """Seconds between turning unhealthy and closing the port, for load balancers to notice."""
+    grace_s: float = Field(default=30.0, ge=0)
+    """Seconds that calls in flight get to finish once the port is closed."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe level that is logged."""
+    log_format: Literal["json", "console"] = "json"
+    """One JSON object per line, or text for people."""
+    log_prompts: bool = False
+    """Whether services may write what users send into the log."""
+    uvloop: bool = True
+    """Whether to run on uvloop instead of asyncio's own event loop."""
+
+    tls_cert_file: Path | None = None
+    """PEM certificate chain of this server; read again when the file changes."""
+    tls_key_file: Path | None = None
+    """PEM private key of this server."""
+    tls_client_ca_file: Path | None = None
+    """PEM certificate authorities that callers must be signed by; empty to let anybody call."""
+    allow_insecure_bind: bool = False
+    """Whether to listen beyond loopback without mutual TLS, for instance behind a service mesh."""
+
+    @model_validator(mode="after")
+    def _tls_is_complete(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file are set together or not at all")
+        if self.tls_client_ca_file and not self.tls_cert_file:
+            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _strangers_are_kept_out(self) -> Self:
+        if not (self.tls_client_ca_file or self.allow_insecure_bind or is_loopback(self.host)):
+            raise ValueError(
+                f"host {self.host} is reachable from outside: set tls_cert_file, tls_key_file and tls_client_ca_file,"
+                " or allow_insecure_bind if something else guards it"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
