@@ -2,6 +2,15 @@
 
 import asyncio
 import heapq
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.wrappers_pb2 import StringValue
+
+from servekit.settings import ServerSettings
+
+S = TypeVar("S", bound=ServerSettings)
 
 
 class ManualClock:
@@ -36,3 +45,71 @@ class ManualClock:
             _, _, wake = heapq.heappop(self._sleepers)
             if not wake.done():
                 wake.set_result(None)
+
+
+def local(settings: type[S], **overrides: Any) -> S:
+    """Return settings for a server inside a test: a free loopback port, no metrics port, a quick end."""
+    return settings(**{"metrics_port": None, "grace_s": 1.0, **overrides})
+
+
+async def _echo(text: str) -> str:
+    return text
+
+
+class Toy:
+    """A service of four methods, one of each kind, that passes every message through `on_message`.
+
+    `Unary` answers one message with one, `Split` with one per word, `Join` all with one, `Each` each with one.
+    `Written` is `Split` in the other style: a coroutine that writes to the context.
+    """
+
+    SERVICE = "servekit.toy.v1.ToyService"
+
+    def __init__(self, on_message: Callable[[str], Awaitable[str]] = _echo) -> None:
+        self._on_message = on_message
+
+    def register(self, server: grpc.aio.Server) -> Sequence[str]:
+        """Add the service to `server`; fits `App`."""
+        methods = {
+            "Unary": grpc.unary_unary_rpc_method_handler(self._unary, *_CODEC),
+            "Split": grpc.unary_stream_rpc_method_handler(self._split, *_CODEC),
+            "Written": grpc.unary_stream_rpc_method_handler(self._written, *_CODEC),
+            "Join": grpc.stream_unary_rpc_method_handler(self._join, *_CODEC),
+            "Each": grpc.stream_stream_rpc_method_handler(self._each, *_CODEC),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(self.SERVICE, methods),))
+        return [self.SERVICE]
+
+    async def _unary(self, request: StringValue, context: Any) -> StringValue:
+        return StringValue(value=await self._on_message(request.value))
+
+    async def _split(self, request: StringValue, context: Any) -> AsyncIterator[StringValue]:
+        for word in request.value.split():
+            yield StringValue(value=await self._on_message(word))
+
+    async def _written(self, request: StringValue, context: Any) -> None:
+        for word in request.value.split():
+            await context.write(StringValue(value=await self._on_message(word)))
+
+    async def _join(self, requests: AsyncIterator[StringValue], context: Any) -> StringValue:
+        return StringValue(value=" ".join([await self._on_message(each.value) async for each in requests]))
+
+    async def _each(self, requests: AsyncIterator[StringValue], context: Any) -> AsyncIterator[StringValue]:
+        async for each in requests:
+            yield StringValue(value=await self._on_message(each.value))
+
+
+_CODEC = (StringValue.FromString, StringValue.SerializeToString)
+
+
+class ToyStub:
+    """The client of `Toy`: `unary`, `split`, `written`, `join`, `each`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        codec = (StringValue.SerializeToString, StringValue.FromString)
+        path = f"/{Toy.SERVICE}/"
+        self.unary = channel.unary_unary(f"{path}Unary", *codec)
+        self.split = channel.unary_stream(f"{path}Split", *codec)
+        self.written = channel.unary_stream(f"{path}Written", *codec)
+        self.join = channel.stream_unary(f"{path}Join", *codec)
+        self.each = channel.stream_stream(f"{path}Each", *codec)

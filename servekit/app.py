@@ -1,0 +1,171 @@
+"""The life of a server process: bind, start, serve, drain, stop. `run` holds the only `asyncio.run`."""
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeAlias
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from servekit import logging as logs
+from servekit import metrics, server
+from servekit.calls import Authenticate, Calls, peer_identity
+from servekit.errors import ServingError
+from servekit.gate import Gate
+from servekit.interceptors import CallInterceptor
+from servekit.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
+
+Hook: TypeAlias = Callable[[], Awaitable[None]]
+
+_LAST_WORDS_S = 1.0
+"""Seconds for the calls that outlive the grace to send their status."""
+
+
+async def _nothing() -> None:
+    """Do nothing; the hook of an app that needs none."""
+
+
+class App:
+    """A server with what it serves, and what to do before the first call and after the last.
+
+    `register` adds the servicers and returns their services' full names. `start` makes the service ready (device,
+    warm-up); calls are refused until it returns. `stop` runs once `start` was begun, so it must cope with a `start`
+    that failed half-way. `lasting` names the methods without a natural end, see `Gate`.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        register: server.Register,
+        *,
+        registry: CollectorRegistry,
+        start: Hook = _nothing,
+        stop: Hook = _nothing,
+        authenticate: Authenticate | None = None,
+        lasting: Collection[str] = (),
+    ) -> None:
+        self.settings = settings
+        self._register = register
+        self._registry = registry
+        self._metrics = metrics.GrpcMetrics(registry)
+        self._start = start
+        self._stop = stop
+        self._authenticate = authenticate or (peer_identity if settings.tls_client_ca_file else None)
+        self._lasting = lasting
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Serve inside the block, which gets the bound `host:port`; drain and stop when it is left."""
+        gate = Gate(self._lasting)
+        grpc_server = server.build(self.settings, self._interceptor(gate))
+        services = self._register(grpc_server)
+        health = server.Health(services)
+        await health.add_to(grpc_server)
+        server.add_reflection(grpc_server, services)
+        async with AsyncExitStack() as stack:
+            address = await self._listen(grpc_server, stack)
+            stack.push_async_callback(self._stop)
+            stack.push_async_callback(grpc_server.stop, None)
+            began = time.monotonic()
+            await self._start()
+            gate.open()
+            await health.serving()
+            logger.info("ready after %.1f s, serving %s", time.monotonic() - began, ", ".join(services))
+            stack.push_async_callback(self._drain, grpc_server, health, gate)
+            yield address
+
+    def _interceptor(self, gate: Gate) -> CallInterceptor:
+        limit_s = self.settings.default_deadline_s
+        return CallInterceptor(Calls(gate, default_deadline_s=limit_s, authenticate=self._authenticate), self._metrics)
+
+    async def _listen(self, grpc_server: grpc.aio.Server, stack: AsyncExitStack) -> str:
+        metrics_address = "off"
+        if self.settings.metrics_port is not None:
+            endpoint = metrics.endpoint(self._registry, self.settings.metrics_host, self.settings.metrics_port)
+            metrics_address = await stack.enter_async_context(endpoint)
+        address = server.bind(grpc_server, self.settings)
+        await grpc_server.start()
+        logger.info(
+            "listening on %s, metrics %s",
+            address,
+            metrics_address,
+            extra={"address": address, "metrics_address": metrics_address},
+        )
+        return address
+
+    async def _drain(self, grpc_server: grpc.aio.Server, health: server.Health, gate: Gate) -> None:
+        """Turn away new calls, let those in flight finish, and end what is left after the grace with a status."""
+        logger.info("draining")
+        gate.close()
+        await health.draining()
+        await asyncio.sleep(self.settings.drain_delay_s)
+        gate.end_lasting()
+        overdue = asyncio.get_running_loop().call_later(self.settings.grace_s, gate.end_all)
+        await grpc_server.stop(self.settings.grace_s + _LAST_WORDS_S)
+        overdue.cancel()
+        logger.info("drained")
+
+
+def run(app: App) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return; a second signal cuts that short.
+
+    Raises `SystemExit` with 1 if the app does not start, with 128 + the signal's number if it was cut short.
+    """
+    logs.configure(app.settings.log_level, app.settings.log_format)
+    with asyncio.Runner(loop_factory=_loop_factory(app.settings)) as runner:
+        code = runner.run(_serve_until_signalled(app))
+    if code:
+        sys.exit(code)
+
+
+def _loop_factory(settings: ServerSettings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if not settings.uvloop:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def _serve_until_signalled(app: App) -> int:
+    signals = _StopSignals()
+    try:
+        async with app.serving():
+            await signals.first()
+    except asyncio.CancelledError:
+        logger.warning("cut short by signal %s", signals.last)
+        return 128 + signals.last
+    except Exception as error:
+        expected = isinstance(error, ServingError | OSError)
+        logger.error("failed: %s: %s", type(error).__name__, error, exc_info=not expected)
+        return 1
+    return 0
+
+
+class _StopSignals:
+    """SIGTERM and SIGINT: one that is waited for asks to stop, any other cancels whatever is going on."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self._asked: asyncio.Future[None] | None = None
+        self._task = asyncio.current_task()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._received, number)
+
+    async def first(self) -> None:
+        """Wait for a signal."""
+        self._asked = asyncio.get_running_loop().create_future()
+        await self._asked
+
+    def _received(self, number: int) -> None:
+        self.last = number
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)
+        elif self._task is not None:
+            self._task.cancel()

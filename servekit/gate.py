@@ -1,0 +1,83 @@
+"""Whether calls may enter the server, and which are inside."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import TypeVar
+
+from servekit.errors import DeadlineExceeded, Draining, ModelLoading, Unavailable
+
+T = TypeVar("T")
+
+_RETRY_AFTER_S = 1.0
+
+
+def _starting() -> Unavailable:
+    return ModelLoading("the server is starting", retry_after_s=_RETRY_AFTER_S)
+
+
+def _draining() -> Unavailable:
+    return Draining("the server is shutting down", retry_after_s=_RETRY_AFTER_S)
+
+
+class Gate:
+    """Closed until the server is ready, open while it serves, closed for good once it drains.
+
+    `lasting` are the full names of methods whose calls have no natural end (a watch): they get no default deadline,
+    and are ended when the server drains instead of holding it up. So are health checks and reflection
+    (`/grpc.…`), which may also enter at any time.
+    """
+
+    def __init__(self, lasting: Collection[str] = ()) -> None:
+        self._lasting = frozenset(lasting)
+        self._refusal: Callable[[], Unavailable] | None = _starting
+        self._inside: dict[asyncio.Timeout, str] = {}
+
+    def open(self) -> None:
+        """Let calls in."""
+        self._refusal = None
+
+    def close(self) -> None:
+        """Refuse new calls for good; those inside go on."""
+        self._refusal = _draining
+
+    def end_lasting(self) -> None:
+        """End the calls that would not end by themselves."""
+        self._end(self.is_lasting)
+
+    def end_all(self) -> None:
+        """End every call that is still inside."""
+        self._end(lambda _method: True)
+
+    def is_lasting(self, method: str) -> bool:
+        """Tell whether calls of `method` may go on for ever."""
+        return method in self._lasting or is_infrastructure(method)
+
+    async def admit(self, method: str, limit_s: float | None, work: Callable[[], Awaitable[T]]) -> T:
+        """Do `work` inside the gate, for at most `limit_s` seconds.
+
+        Raises `Unavailable` if the gate is closed or closes on it, `DeadlineExceeded` after `limit_s`.
+        """
+        if self._refusal is not None and not is_infrastructure(method):
+            raise self._refusal()
+        scope = asyncio.timeout(limit_s)
+        self._inside[scope] = method
+        try:
+            async with scope:
+                return await work()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise self._refusal() if self._refusal else DeadlineExceeded(f"not done within {limit_s} s") from None
+        finally:
+            del self._inside[scope]
+
+    def _end(self, applies: Callable[[str], bool]) -> None:
+        now = asyncio.get_running_loop().time()
+        for scope, method in self._inside.items():
+            if applies(method) and not scope.expired():
+                scope.reschedule(now)
+
+
+def is_infrastructure(method: str) -> bool:
+    """Tell whether `method` belongs to gRPC itself: health checks and reflection."""
+    return method.startswith("/grpc.")

@@ -1,0 +1,84 @@
+"""Prometheus metrics of a server: one registry per app, gRPC metrics, facts about the build, the HTTP endpoint."""
+
+import asyncio
+import logging
+import platform
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import grpc
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    Info,
+    ProcessCollector,
+    start_http_server,
+)
+
+logger = logging.getLogger(__name__)
+
+_LABELS = ("grpc_type", "grpc_service", "grpc_method")
+_SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+def new_registry(service: str, version: str) -> CollectorRegistry:
+    """Return a registry with the figures of this process and `servekit_build_info`."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    facts = {"service": service, "version": version, "python": platform.python_version(), "grpc": grpc.__version__}
+    export_info(registry, "servekit_build", "What is running here.", facts)
+    return registry
+
+
+def export_info(registry: CollectorRegistry, name: str, documentation: str, facts: Mapping[str, str]) -> None:
+    """Export `facts` as the labels of a constant `<name>_info`, for instance the device that was chosen."""
+    Info(name, documentation, registry=registry).info(dict(facts))
+
+
+class GrpcMetrics:
+    """The metrics that dashboards for gRPC servers know by name."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.started = Counter("grpc_server_started_total", "Calls begun.", _LABELS, registry=registry)
+        self.handled = Counter("grpc_server_handled_total", "Calls ended.", (*_LABELS, "grpc_code"), registry=registry)
+        self.received = Counter("grpc_server_msg_received_total", "Messages received.", _LABELS, registry=registry)
+        self.sent = Counter("grpc_server_msg_sent_total", "Messages sent.", _LABELS, registry=registry)
+        self.seconds = Histogram(
+            "grpc_server_handling_seconds", "Seconds per call.", _LABELS, registry=registry, buckets=_SECONDS_BUCKETS
+        )
+
+
+class MethodMetrics:
+    """The metrics of one method, looked up once instead of in every call."""
+
+    def __init__(self, metrics: GrpcMetrics, grpc_type: str, service: str, method: str) -> None:
+        self._labels = (grpc_type, service, method)
+        self._handled = metrics.handled
+        self._handled_by_code: dict[grpc.StatusCode, Counter] = {}
+        self.started = metrics.started.labels(*self._labels)
+        self.received = metrics.received.labels(*self._labels)
+        self.sent = metrics.sent.labels(*self._labels)
+        self._seconds = metrics.seconds.labels(*self._labels)
+
+    def ended(self, code: grpc.StatusCode, seconds: float) -> None:
+        """Count a call that ended with `code` after `seconds`."""
+        counter = self._handled_by_code.get(code)
+        if counter is None:
+            counter = self._handled_by_code[code] = self._handled.labels(*self._labels, code.name)
+        counter.inc()
+        self._seconds.observe(seconds)
+
+
+@asynccontextmanager
+async def endpoint(registry: CollectorRegistry, host: str, port: int) -> AsyncIterator[str]:
+    """Serve `registry` over HTTP for Prometheus; yields `host:port`, with port 0 resolved."""
+    server, thread = start_http_server(port, host, registry)
+    try:
+        yield f"{host}:{server.server_port}"
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        server.server_close()
+        thread.join()
