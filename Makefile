@@ -1,0 +1,93 @@
+# Atelier. `make demo` shows what it does, `make test` proves it. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := .venv-protos
+PROMPT ?= a serene landscape with mountains and a lake at sunset
+SAY ?= Welcome to the studio. A prompt goes in, a picture comes out.
+export PROMPT SAY
+NAME ?=
+ARGS ?=
+SOURCES := servekit services atelier_client recipes evals bench deploy/local tests
+
+.PHONY: help setup demo run test lint fix protos bench doctor clean train-sketch train-sketch-qwen eval eval-sketch \
+	test-unit test-contract test-integration test-e2e docs
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 20
+
+setup: $(VENV)/.stamp ## create .venv with everything a developer needs (seconds when nothing changed)
+
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(TOOLS)/.stamp: protos/requirements.txt
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r protos/requirements.txt
+	@touch $@
+
+demo: setup ## start the studio, make out/demo.png and out/demo.wav, stop it: make demo PROMPT="…" SAY="…"
+	@$(BIN)/python -m deploy.local.demo --prompt "$$PROMPT" --say "$$SAY"
+
+run: setup ## keep the studio up in the foreground until Ctrl-C
+	@$(BIN)/python -m deploy.local.run
+
+test: lint ## everything: lint, unit, contract, integration, e2e
+	$(BIN)/pytest tests/unit tests/contract tests/integration tests/e2e $(ARGS)
+
+lint: setup $(TOOLS)/.stamp ## ruff, mypy, import contracts, buf, freshness of generated files (changes nothing)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && protos/generate.sh "$$fresh" $(TOOLS) && \
+		diff -r -x __pycache__ atelier "$$fresh/atelier" || { echo "stubs are stale: run make protos"; exit 1; }
+	$(BIN)/python -m deploy.local.settings_table --check README.md
+
+fix: setup ## format and repair what ruff and buf can
+	$(BIN)/ruff check --fix . || true
+	$(BIN)/ruff format .
+	cd protos && ../$(BIN)/buf format -w
+	$(BIN)/python -m deploy.local.settings_table --write README.md
+
+protos: $(TOOLS)/.stamp ## generate the stubs from protos/
+	protos/generate.sh . $(TOOLS)
+
+test-unit: setup ## fast tests without torch
+	$(BIN)/pytest tests/unit $(ARGS)
+
+test-contract: setup ## every engine and catalog row against its port
+	$(BIN)/pytest tests/contract $(ARGS)
+
+test-integration: setup ## real in-process servers
+	$(BIN)/pytest tests/integration $(ARGS)
+
+test-e2e: setup ## the four real processes
+	$(BIN)/pytest tests/e2e $(ARGS)
+
+bench: setup ## run all benchmarks, or one: make bench NAME=router_overhead
+	$(BIN)/python -m bench $(NAME)
+
+doctor: setup ## which device, which dtype, and why
+	@$(BIN)/atelier doctor
+
+train-sketch: setup ## train the bundled image model
+	$(BIN)/python -m recipes.sketch.train $(ARGS)
+
+train-sketch-qwen: setup ## train the bundled language model
+	$(BIN)/python -m recipes.sketch_qwen.train $(ARGS)
+
+eval: setup ## routing and safety on the labelled prompts
+	$(BIN)/python -m evals.run $(ARGS)
+
+eval-sketch: setup ## attribute accuracy of the bundled image model
+	$(BIN)/python -m recipes.sketch.evaluate $(ARGS)
+
+clean: ## remove what the other targets made (not the environments)
+	rm -rf out runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

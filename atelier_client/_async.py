@@ -1,0 +1,107 @@
+"""The asynchronous client."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+
+from atelier.imagegen.v1 import image_service_pb2 as image_pb2
+from atelier.imagegen.v1.image_service_pb2_grpc import ImageServiceStub
+from atelier.router.v1 import router_service_pb2 as router_pb2
+from atelier.router.v1.router_service_pb2_grpc import RouterServiceStub
+from atelier.voice.v1 import voice_pb2, voice_service_pb2
+from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
+from atelier_client._channel import DEFAULT_TARGET, OPTIONS
+from atelier_client._errors import from_rpc_error
+from atelier_client._requests import generate_request, synthesis_config, text_parts
+from atelier_client._results import ImageCollector, ImageResult, SpeechCollector, SpeechResult
+
+OnImageEvent = Callable[[image_pb2.GenerateResponse], None]
+
+
+class AsyncClient:
+    """Talks to a router, or directly to an imagegen or voice server. Every method raises `AtelierError`."""
+
+    def __init__(self, target: str = DEFAULT_TARGET, *, timeout: float | None = 600.0) -> None:
+        self._target = target
+        self._timeout = timeout
+        self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
+        self._images = ImageServiceStub(self._channel)
+        self._voices = VoiceServiceStub(self._channel)
+        self._router = RouterServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        await self._channel.close()
+
+    async def image(self, prompt: str, *, on_event: OnImageEvent | None = None, **options: Any) -> ImageResult:
+        """Make pictures; `options` are the fields of `GenerateRequest`."""
+        collector = ImageCollector()
+        async for event in self.generate(generate_request(prompt, **options)):
+            collector.feed(event)
+            if on_event:
+                on_event(event)
+        return collector.finish()
+
+    async def generate(self, request: image_pb2.GenerateRequest) -> AsyncIterator[image_pb2.GenerateResponse]:
+        """Yield the events of a generation as they come."""
+        with self._errors():
+            async for event in self._images.Generate(request, timeout=self._timeout):
+                yield event
+
+    async def say(self, text: str, **options: Any) -> SpeechResult:
+        """Speak a text; `options` are the fields of `SynthesisConfig` and `AudioConfig`."""
+        collector = SpeechCollector()
+        request = voice_service_pb2.SynthesizeRequest(text=text, config=synthesis_config(**options))
+        with self._errors():
+            async for event in self._voices.Synthesize(request, timeout=self._timeout):
+                collector.feed(event)
+        return collector.finish()
+
+    async def speak(
+        self, text: AsyncIterable[str], **options: Any
+    ) -> AsyncIterator[voice_service_pb2.SynthesizeStreamResponse]:
+        """Speak text as it arrives and yield the events: audio starts as soon as a sentence is complete."""
+
+        async def requests() -> AsyncIterator[voice_service_pb2.SynthesizeStreamRequest]:
+            yield voice_service_pb2.SynthesizeStreamRequest(config=synthesis_config(**options))
+            async for piece in text:
+                for part in text_parts(piece):
+                    yield voice_service_pb2.SynthesizeStreamRequest(text=part)
+
+        with self._errors():
+            async for event in self._voices.SynthesizeStream(requests(), timeout=self._timeout):
+                yield event
+
+    async def voices(self, language: str = "", model: str = "") -> list[voice_pb2.Voice]:
+        """Return the voices the caller may use."""
+        request = voice_service_pb2.ListVoicesRequest(language=language, model=model)
+        with self._errors():
+            return list((await self._voices.ListVoices(request, timeout=self._timeout)).voices)
+
+    async def route(self, prompt: str, **options: Any) -> router_pb2.RouteResponse:
+        """Return what the router would do with an image request."""
+        request = router_pb2.RouteRequest(request=generate_request(prompt, **options))
+        with self._errors():
+            return await self._router.Route(request, timeout=self._timeout)
+
+    async def backends(self) -> list[router_pb2.Backend]:
+        """Return the servers behind the router, with their models."""
+        with self._errors():
+            reply = await self._router.ListBackends(router_pb2.ListBackendsRequest(), timeout=self._timeout)
+            return list(reply.backends)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, self._target) from error

@@ -1,0 +1,151 @@
+"""The commands: each parses its arguments, calls the client and shows what came back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atelier_client import AtelierError, Client, ImageResult
+from atelier_client._channel import DEFAULT_TARGET
+from atelier_client.cli import render
+from atelier_client.cli.progress import ImageProgress
+
+app = typer.Typer(help="Pictures and speech from prompts.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+Server = Annotated[str, typer.Option("--server", envvar="ATELIER_SERVER", help="Address of a router as host:port.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds the call may take.")]
+
+
+@app.command()
+def image(
+    prompt: Annotated[str, typer.Argument(help="What to show.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write; picture 2 becomes NAME-2.")] = Path(
+        "image.png"
+    ),
+    model: Annotated[str, typer.Option(help="Model id; empty to let the studio choose.")] = "",
+    negative: Annotated[str, typer.Option(help="What to avoid.")] = "",
+    size: Annotated[str | None, typer.Option(help="Size as WIDTHxHEIGHT in pixels.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed; the same seed makes the same picture.")] = None,
+    count: Annotated[int | None, typer.Option(help="Number of pictures.")] = None,
+    server: Server = DEFAULT_TARGET,
+    timeout: Timeout = 600.0,
+) -> None:
+    """Make a picture and write it to a file. The file's suffix chooses PNG, JPEG or WebP."""
+    width, height = _size(size)
+    options = _given(
+        model=model,
+        negative_prompt=negative,
+        width=width,
+        height=height,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        count=count,
+        format=_format(output),
+    )
+    with _connected(server, timeout) as client, ImageProgress() as progress:
+        result = client.image(prompt, on_event=progress.feed, **options)
+    render.image(result, _save_all(result, output))
+    if not result.pictures:
+        raise typer.Exit(code=2)
+
+
+@app.command()
+def say(
+    text: Annotated[str, typer.Argument(help="What to say.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("speech.wav"),
+    voice: Annotated[str, typer.Option(help="Voice id, see `atelier voices`.")] = "",
+    language: Annotated[str, typer.Option(help="Language as a BCP 47 tag, such as en or pt-br.")] = "",
+    rate: Annotated[float | None, typer.Option(help="Speed factor, 0.5 to 2.")] = None,
+    server: Server = DEFAULT_TARGET,
+    timeout: Timeout = 600.0,
+) -> None:
+    """Speak a text into a file. The file's suffix chooses WAV, FLAC, Ogg/Opus or MP3."""
+    options = _given(voice=voice, language=language, rate=rate, format=_format(output))
+    with _connected(server, timeout) as client:
+        result = client.say(text, **options)
+    render.speech(result, result.save(output))
+
+
+@app.command()
+def route(
+    prompt: Annotated[str, typer.Argument(help="What to show.")],
+    server: Server = DEFAULT_TARGET,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Show which model would make a picture, and why, without making it."""
+    with _connected(server, timeout) as client:
+        render.route(client.route(prompt))
+
+
+@app.command()
+def models(server: Server = DEFAULT_TARGET, timeout: Timeout = 30.0) -> None:
+    """List the models of all servers, and where their weights are."""
+    with _connected(server, timeout) as client:
+        render.models(client.backends())
+
+
+@app.command()
+def voices(
+    language: Annotated[str, typer.Option(help="Only voices of this language.")] = "",
+    server: Server = DEFAULT_TARGET,
+    timeout: Timeout = 30.0,
+) -> None:
+    """List the voices."""
+    with _connected(server, timeout) as client:
+        render.voices(client.voices(language=language))
+
+
+@app.command()
+def status(server: Server = DEFAULT_TARGET, timeout: Timeout = 30.0) -> None:
+    """Show the servers behind the router: health, device, memory, queue."""
+    with _connected(server, timeout) as client:
+        render.status(client.backends())
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: which device would be used and why, which kernels the build has, whether bf16 works."""
+    from atelier_client.cli.doctor import examine
+
+    healthy = render.checks(examine())
+    raise typer.Exit(code=0 if healthy else 1)
+
+
+@contextmanager
+def _connected(server: str, timeout: float) -> Iterator[Client]:
+    try:
+        with Client(server, timeout=timeout) as client:
+            yield client
+    except AtelierError as error:
+        render.error(error)
+        raise typer.Exit(code=1) from None
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value not in (None, "")}
+
+
+def _size(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT, for instance 768x512", param_hint="--size")
+    return int(width), int(height)
+
+
+def _format(path: Path) -> str:
+    names = {"jpg": "jpeg", "opus": "ogg_opus", "ogg": "ogg_opus"}
+    suffix = path.suffix.removeprefix(".").lower()
+    return names.get(suffix, suffix)
+
+
+def _save_all(result: ImageResult, output: Path) -> list[Path]:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    paths = [output, *(output.with_stem(f"{output.stem}-{n}") for n in range(2, len(result.pictures) + 1))]
+    return [picture.save(path) for picture, path in zip(result.pictures, paths, strict=False)]

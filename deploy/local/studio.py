@@ -1,0 +1,172 @@
+"""The four services as processes of this machine: for the demo, the benchmarks and the end-to-end tests.
+
+`make run` uses honcho instead; both take their processes from `processes`.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Self
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+SERVICES = ("rewrite_llm", "imagegen", "voice", "router")
+"""In the order in which they start: the router last, so that it finds the others."""
+
+STOP_SECONDS = 15.0
+"""How long a service gets to stop by itself before it is killed."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One service: how to start it and where it listens."""
+
+    name: str
+    port: int
+    metrics_port: int
+    environment: dict[str, str]
+
+    @property
+    def address(self) -> str:
+        """Return host:port of its gRPC server."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def command(self) -> list[str]:
+        """Return its command line."""
+        return [sys.executable, "-m", f"services.{self.name}"]
+
+
+class StartFailed(Exception):
+    """A service ended, or did not become healthy in time."""
+
+
+def processes(ports: dict[str, tuple[int, int]], extra: dict[str, str] | None = None) -> list[Process]:
+    """Return the four services, each wired to the others.
+
+    Args:
+        ports: gRPC and metrics port by name of the service.
+        extra: environment variables to add to every service.
+    """
+    wiring = {
+        "ATELIER_ROUTER_IMAGEGEN_TARGETS": f"127.0.0.1:{ports['imagegen'][0]}",
+        "ATELIER_ROUTER_VOICE_TARGETS": f"127.0.0.1:{ports['voice'][0]}",
+        "ATELIER_ROUTER_REWRITE_TARGET": f"127.0.0.1:{ports['rewrite_llm'][0]}",
+        "ATELIER_IMAGEGEN_REWRITE_ADDRESS": f"127.0.0.1:{ports['rewrite_llm'][0]}",
+    }
+    return [
+        Process(name, *ports[name], environment=wiring | _listening(name, ports[name]) | (extra or {}))
+        for name in SERVICES
+    ]
+
+
+def _listening(name: str, ports: tuple[int, int]) -> dict[str, str]:
+    prefix = "ATELIER_REWRITE" if name == "rewrite_llm" else f"ATELIER_{name.upper()}"
+    return {f"{prefix}_PORT": str(ports[0]), f"{prefix}_METRICS_PORT": str(ports[1])}
+
+
+def free_ports() -> dict[str, tuple[int, int]]:
+    """Return unused loopback ports for every service."""
+    sockets = [socket.socket() for _ in range(2 * len(SERVICES))]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        numbers = [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+    return {name: (numbers[2 * i], numbers[2 * i + 1]) for i, name in enumerate(SERVICES)}
+
+
+class Studio:
+    """Starts the services, waits until all are healthy, and stops every one of them on the way out."""
+
+    def __init__(self, log_dir: Path, *, extra: dict[str, str] | None = None, ready_seconds: float = 120.0) -> None:
+        self._log_dir = log_dir
+        self._ready_seconds = ready_seconds
+        self._logs: list[IO[bytes]] = []
+        self.services = {each.name: each for each in processes(free_ports(), extra)}
+        self.running: dict[str, asyncio.subprocess.Process] = {}
+
+    @property
+    def address(self) -> str:
+        """Return the router's address."""
+        return self.services["router"].address
+
+    async def __aenter__(self) -> Self:
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            async with asyncio.timeout(self._ready_seconds):
+                await asyncio.gather(*(self.start(name) for name in SERVICES))
+        except BaseException as error:
+            await self.stop()
+            if isinstance(error, TimeoutError):
+                message = f"not healthy after {self._ready_seconds:.0f} s; logs are in {self._log_dir}"
+                raise StartFailed(message) from None
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def start(self, name: str) -> None:
+        """Start one service and return when it is healthy.
+
+        Raises:
+            StartFailed: the process ended before that.
+        """
+        service = self.services[name]
+        log = (self._log_dir / f"{name}.log").open("ab")
+        self._logs.append(log)
+        # A session of its own keeps Ctrl-C away from it: the studio stops it in order.
+        process = await asyncio.create_subprocess_exec(
+            *service.command, env=os.environ | service.environment, stdout=log, stderr=log, start_new_session=True
+        )
+        self.running[name] = process
+        healthy = asyncio.ensure_future(_healthy(service.address))
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait({healthy, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                tail = (self._log_dir / f"{name}.log").read_text(errors="replace").splitlines()[-5:]
+                raise StartFailed(f"{name} ended with code {process.returncode}:\n" + "\n".join(tail))
+        finally:
+            healthy.cancel()
+            ended.cancel()
+            await asyncio.gather(healthy, ended, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Stop every service: politely, then by force."""
+        await asyncio.gather(*(_stop(process) for process in self.running.values()))
+        for log in self._logs:
+            log.close()
+        self._logs.clear()
+
+
+async def _healthy(address: str) -> None:
+    """Return when the server says SERVING."""
+    async with grpc.aio.insecure_channel(address, options=[("grpc.initial_reconnect_backoff_ms", 100)]) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        while True:
+            try:
+                async for reply in stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True):
+                    if reply.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+            except grpc.aio.AioRpcError:
+                continue  # the port is taken before the server answers; the process's end stops this loop
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
