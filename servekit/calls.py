@@ -133,6 +133,6 @@ def _log(context: ServicerContext, code: grpc.StatusCode, seconds: float, failur
 
 
 def peer_identity(context: ServicerContext) -> str:
-    """Return the name in the caller's TLS certificate: the first URI (SPIFFE) or DNS name, else the common name."""
+    """Return the name in the caller's TLS certificate: its first alternative name, else its common name."""
     names = context.peer_identities() or ()
     return next((name.decode(errors="replace") for name in names), "")

@@ -18,6 +18,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("grpc").setLevel(logging.INFO)  # its debug lines tell of every call, several times
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:

@@ -12,7 +12,11 @@ class ServerSettings(BaseSettings):
     """How a server listens, limits, logs and stops. Read from the environment, then frozen."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ATELIER_", frozen=True, use_attribute_docstrings=True, populate_by_name=True
+        env_prefix="ATELIER_",
+        env_parse_none_str="none",
+        frozen=True,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
     )
 
     host: str = "127.0.0.1"
@@ -22,14 +26,14 @@ class ServerSettings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     """Address of the Prometheus endpoint."""
     metrics_port: int | None = Field(default=0, ge=0, le=65535)
-    """Port of the Prometheus endpoint; 0 picks a free one, which is logged; empty turns it off."""
+    """Port of the Prometheus endpoint; 0 picks a free one, which is logged; `none` turns it off."""
 
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     """Largest message taken or sent; larger payloads travel in chunks."""
     max_concurrent_calls: int | None = Field(default=None, ge=1)
-    """Calls served at once before gRPC itself refuses more; empty for no limit."""
+    """Calls served at once before gRPC itself refuses more; `none` for no limit."""
     default_deadline_s: float | None = Field(default=600.0, gt=0)
-    """Seconds a call may take when its caller set no deadline; empty for no limit."""
+    """Seconds a call may take when its caller set no deadline; `none` for no limit."""
 
     drain_delay_s: float = Field(default=0.0, ge=0)
     """Seconds between turning unhealthy and closing the port, for load balancers to notice."""
@@ -50,7 +54,7 @@ class ServerSettings(BaseSettings):
     tls_key_file: Path | None = None
     """PEM private key of this server."""
     tls_client_ca_file: Path | None = None
-    """PEM certificate authorities that callers must be signed by; empty to let anybody call."""
+    """PEM certificate authorities that callers must be signed by; without it anybody may call."""
     allow_insecure_bind: bool = False
     """Whether to listen beyond loopback without mutual TLS, for instance behind a service mesh."""
 

@@ -3,11 +3,13 @@
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.wrappers_pb2 import StringValue
 
+from servekit.app import App
 from servekit.settings import ServerSettings
 
 S = TypeVar("S", bound=ServerSettings)
@@ -50,6 +52,13 @@ class ManualClock:
 def local(settings: type[S], **overrides: Any) -> S:
     """Return settings for a server inside a test: a free loopback port, no metrics port, a quick end."""
     return settings(**{"metrics_port": None, "grace_s": 1.0, **overrides})
+
+
+@asynccontextmanager
+async def serve(app: App) -> AsyncIterator[grpc.aio.Channel]:
+    """Serve `app` inside the block, which gets a channel to it."""
+    async with app.serving() as address, grpc.aio.insecure_channel(address) as channel:
+        yield channel
 
 
 async def _echo(text: str) -> str:

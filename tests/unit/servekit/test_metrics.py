@@ -1,0 +1,57 @@
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from servekit.metrics import GrpcMetrics, MethodMetrics, export_info, new_registry
+
+LABELS = {"grpc_type": "unary", "grpc_service": "a.B", "grpc_method": "C"}
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def method(registry: CollectorRegistry) -> MethodMetrics:
+    return MethodMetrics(GrpcMetrics(registry), "unary", "a.B", "C")
+
+
+def test_an_ended_call_is_counted_by_its_code(registry: CollectorRegistry, method: MethodMetrics) -> None:
+    for code in (grpc.StatusCode.OK, grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND):
+        method.ended(code, 0.5)
+    assert registry.get_sample_value("grpc_server_handled_total", {**LABELS, "grpc_code": "OK"}) == 2
+    assert registry.get_sample_value("grpc_server_handled_total", {**LABELS, "grpc_code": "NOT_FOUND"}) == 1
+
+
+def test_an_ended_call_is_timed(registry: CollectorRegistry, method: MethodMetrics) -> None:
+    method.ended(grpc.StatusCode.OK, 0.5)
+    assert registry.get_sample_value("grpc_server_handling_seconds_sum", LABELS) == 0.5
+    assert registry.get_sample_value("grpc_server_handling_seconds_bucket", {**LABELS, "le": "0.5"}) == 1
+
+
+def test_a_method_starts_at_zero(registry: CollectorRegistry, method: MethodMetrics) -> None:
+    for name in ("grpc_server_started_total", "grpc_server_msg_received_total", "grpc_server_msg_sent_total"):
+        assert registry.get_sample_value(name, LABELS) == 0
+
+
+def test_two_apps_do_not_share_metrics() -> None:
+    GrpcMetrics(CollectorRegistry())
+    GrpcMetrics(CollectorRegistry())  # on a shared registry this would raise
+
+
+def test_a_new_registry_says_what_runs() -> None:
+    (build,) = [metric for metric in new_registry("toy", "1.2").collect() if metric.name == "servekit_build"]
+    assert build.samples[0].name == "servekit_build_info"
+    assert build.samples[0].labels.items() >= {"service": "toy", "version": "1.2"}.items()
+
+
+def test_a_new_registry_measures_the_process() -> None:
+    memory = new_registry("toy", "1").get_sample_value("process_resident_memory_bytes")
+    assert memory is not None
+    assert memory > 1e6
+
+
+def test_facts_become_labels(registry: CollectorRegistry) -> None:
+    export_info(registry, "servekit_device", "Chosen device.", {"kind": "cpu", "dtype": "float32"})
+    assert registry.get_sample_value("servekit_device_info", {"kind": "cpu", "dtype": "float32"}) == 1

@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import SettingsConfigDict
+
+from servekit.settings import ServerSettings, is_loopback
+
+
+class Settings(ServerSettings):
+    model_config = SettingsConfigDict(env_prefix="TOY_")
+
+    words: int = 3
+    """How many."""
+
+
+def test_a_service_has_its_own_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_PORT", "50051")
+    monkeypatch.setenv("TOY_WORDS", "4")
+    settings = Settings()
+    assert (settings.port, settings.words) == (50051, 4)
+
+
+def test_none_turns_a_limit_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_DEFAULT_DEADLINE_S", "none")
+    assert Settings().default_deadline_s is None
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1
+
+
+def test_every_setting_is_documented() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_an_impossible_port_is_refused(port: int) -> None:
+    with pytest.raises(ValidationError, match="port"):
+        Settings(port=port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "studio.example"])
+def test_strangers_are_kept_out(host: str) -> None:
+    with pytest.raises(ValidationError, match=r"tls_client_ca_file.*allow_insecure_bind"):
+        Settings(host=host)
+
+
+def test_strangers_are_let_in_on_request() -> None:
+    assert Settings(host="0.0.0.0", allow_insecure_bind=True).host == "0.0.0.0"
+
+
+def test_mutual_tls_is_enough_to_listen_to_the_world() -> None:
+    pem = Path("x.pem")
+    assert Settings(host="0.0.0.0", tls_cert_file=pem, tls_key_file=pem, tls_client_ca_file=pem).host == "0.0.0.0"
+
+
+def test_tls_without_client_certificates_is_not() -> None:
+    with pytest.raises(ValidationError, match="reachable from outside"):
+        Settings(host="0.0.0.0", tls_cert_file=Path("x.pem"), tls_key_file=Path("x.pem"))
+
+
+def test_a_certificate_needs_its_key() -> None:
+    with pytest.raises(ValidationError, match="together"):
+        Settings(tls_cert_file=Path("x.pem"))
+
+
+def test_a_client_ca_needs_a_certificate() -> None:
+    with pytest.raises(ValidationError, match="tls_client_ca_file needs"):
+        Settings(tls_client_ca_file=Path("x.pem"))
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("[::1]", True), ("localhost", True), ("10.0.0.1", False)],
+)
+def test_loopback_is_recognised(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
