@@ -1,0 +1,135 @@
+"""Apply the safety rules to a text: what is found where, and how to say it innocently."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from services.rewrite_llm.domain import Verdict
+from services.rewrite_llm.safety.rows import Category, Rule
+from services.rewrite_llm.text import language
+from services.rewrite_llm.text.normalise import View, views
+from services.rewrite_llm.text.phrases import Lexicon, Match
+
+ANY = "any"
+"""The language of terms that are the same in all, such as names."""
+
+
+class _Part(Enum):
+    """What a phrase is to a rule."""
+
+    TERM = auto()
+    NEAR = auto()
+    UNLESS_NEAR = auto()
+    INNOCENT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    rule: int
+    part: _Part
+    language: str = ""
+
+
+_Parts = Mapping[_Part, list[Match[_Use]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A rule fired on characters `start` to `end` of the text, for a term of `language`."""
+
+    category: str
+    rule_id: str
+    verdict: Verdict
+    start: int
+    end: int
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a deployment does with each category; a category that is not named keeps the verdict of its file."""
+
+    verdicts: Mapping[str, Verdict]
+
+    def verdict(self, category: Category, rule: Rule) -> Verdict:
+        """Return what happens to a prompt in which `rule` fired."""
+        given = rule.verdict or category.verdict
+        return given if category.fixed else self.verdicts.get(category.category, given)
+
+
+class RuleSet:
+    """All rules, ready to be applied to any number of texts."""
+
+    def __init__(self, categories: Iterable[Category], policy: Policy) -> None:
+        self.categories = {each.category: each for each in categories}
+        self._policy = policy
+        self._rules = [(category, rule) for category in self.categories.values() for rule in category.rule]
+        self._lexicon = Lexicon(_phrases(self._rules))
+
+    def find(self, text: str) -> tuple[Hit, ...]:
+        """Return every place where a rule fires, in order of appearance, without repetitions."""
+        hits = {hit for view in views(text) for hit in self._find_in(view, text)}
+        return tuple(sorted(hits, key=lambda hit: (hit.start, -hit.end, hit.rule_id)))
+
+    def soften(self, text: str) -> str:
+        """Return `text` with everything that policy does not allow replaced by the innocent wording of its rule."""
+        softened, end = [], 0
+        for hit in self.find(text):
+            if hit.verdict > Verdict.ALLOW and hit.start >= end:
+                softened += [text[end : hit.start], hit.replacement]
+                end = hit.end
+        return " ".join("".join([*softened, text[end:]]).split())
+
+    def title(self, category: str) -> str:
+        """Return the category in words."""
+        return self.categories[category].title if category in self.categories else category
+
+    def _find_in(self, view: View, text: str) -> Iterator[Hit]:
+        found: dict[int, dict[_Part, list[Match[_Use]]]] = defaultdict(lambda: defaultdict(list))
+        for match in self._lexicon.find(view):
+            found[match.payload.rule][match.payload.part].append(match)
+        for index, parts in found.items():
+            yield from self._hits(*self._rules[index], parts, view, text)
+
+    def _hits(self, category: Category, rule: Rule, parts: _Parts, view: View, text: str) -> Iterator[Hit]:
+        languages: dict[tuple[int, int], list[str]] = defaultdict(list)
+        for term in parts[_Part.TERM]:
+            if _fires(rule, term, parts):
+                languages[view.span(term.start, term.end)].append(term.payload.language)
+        verdict = self._policy.verdict(category, rule)
+        for (start, end), codes in languages.items():
+            rule_id = f"{category.category}.{rule.id}"
+            yield Hit(category.category, rule_id, verdict, start, end, _wording(rule, codes, text))
+
+
+def _phrases(rules: Iterable[tuple[Category, Rule]]) -> Iterator[tuple[str, _Use]]:
+    for index, (category, rule) in enumerate(rules):
+        for code, terms in rule.terms.items():
+            yield from ((term, _Use(index, _Part.TERM, code)) for term in terms)
+        for part, phrases in (
+            (_Part.NEAR, rule.near),
+            (_Part.UNLESS_NEAR, rule.unless_near),
+            (_Part.INNOCENT, category.innocent),
+        ):
+            yield from ((phrase, _Use(index, part)) for phrase in phrases)
+
+
+def _fires(rule: Rule, term: Match[_Use], parts: _Parts) -> bool:
+    def close(part: _Part) -> bool:
+        return any(_is_near(term, other, rule.within) for other in parts[part])
+
+    if any(term.overlaps(innocent) for innocent in parts[_Part.INNOCENT]) or close(_Part.UNLESS_NEAR):
+        return False
+    return not rule.near or close(_Part.NEAR)
+
+
+def _is_near(term: Match[_Use], other: Match[_Use], within: int) -> bool:
+    return not term.overlaps(other) and (not within or term.distance(other) <= within)
+
+
+def _wording(rule: Rule, languages: Sequence[str], text: str) -> str:
+    """Return the replacement in the term's language; a term of several languages takes the text's."""
+    spoken = language.guess(text, default=languages[0])
+    code = spoken if spoken in languages or ANY in languages else languages[0]
+    return rule.replace.get(code, rule.replace.get("en", ""))
