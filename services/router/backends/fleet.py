@@ -1,0 +1,130 @@
+"""The servers of one kind: which there are, how they are, who is asked next."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+
+from servekit.clock import Clock
+from servekit.errors import BackendUnavailable
+from services.router.backends.server import Backend, Server
+from services.router.domain import Replica
+
+logger = logging.getLogger(__name__)
+
+Connect = Callable[[str, str], Server]
+"""Makes a server from its name and address."""
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
+"""Returns the addresses behind a target; raises `OSError` if it has none."""
+
+
+class Fleet:
+    """Finds the servers behind its targets and asks them regularly how they are.
+
+    A server is named by the lowest number that is free when it appears, and keeps the name as long as it is there.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        targets: Sequence[str],
+        *,
+        connect: Connect,
+        resolve: Resolve,
+        clock: Clock,
+        refresh_s: float,
+        probe_timeout_s: float,
+    ) -> None:
+        self._service = service
+        self._targets = targets
+        self._connect = connect
+        self._resolve = resolve
+        self._clock = clock
+        self._refresh_s = refresh_s
+        self._probe_timeout_s = probe_timeout_s
+        self._servers: dict[str, Server] = {}
+        self._retired: list[Server] = []
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Look once, whatever comes of it, and go on looking."""
+        await self.refresh()
+        self._watch = asyncio.create_task(self._keep_looking(), name=f"watch-{self._service}")
+
+    async def stop(self) -> None:
+        """Stop looking and close every channel."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+        for server in (*self._servers.values(), *self._retired):
+            await server.channel.close()
+
+    async def refresh(self) -> None:
+        """Resolve the targets and ask every server, all at once."""
+        await self._discover()
+        await asyncio.gather(*(server.probe(self._probe_timeout_s) for server in self._servers.values()))
+
+    def servers(self) -> list[Server]:
+        """Return the servers, ordered by name."""
+        return sorted(self._servers.values(), key=lambda server: (len(server.name), server.name))
+
+    def named(self, name: str) -> Server:
+        """Return the server called `name`; raises `BackendUnavailable` if it has gone."""
+        for server in self._servers.values():
+            if server.name == name:
+                return server
+        raise BackendUnavailable(f"{name} has gone", retry_after_s=self._refresh_s)
+
+    def replicas(self) -> tuple[Replica, ...]:
+        """Return what placement needs to know of every server."""
+        return tuple(server.replica() for server in self.servers())
+
+    async def describe(self) -> list[Backend]:
+        """Ask every server now and return what the operator sees."""
+        await self.refresh()
+        return [server.describe() for server in self.servers()]
+
+    @contextmanager
+    def lease(self) -> Iterator[Server]:
+        """Count a call to the least busy healthy server; to any if none is known to be healthy.
+
+        Raises `BackendUnavailable` if there is no server at all.
+        """
+        servers = self._servers.values()
+        if not servers:
+            raise BackendUnavailable(f"no {self._service} server is known", retry_after_s=self._refresh_s)
+        with min(servers, key=lambda server: (not server.serving, server.in_flight)).lease() as server:
+            yield server
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await self._clock.sleep(self._refresh_s)
+            try:
+                await self.refresh()
+            except Exception:  # a look that fails must not be the last one
+                logger.exception("could not look at the %s servers", self._service)
+
+    async def _discover(self) -> None:
+        try:
+            found = [address for target in self._targets for address in await self._resolve(target)]
+        except OSError as error:
+            logger.warning("keeping the known %s servers: %s", self._service, error)
+            return
+        for address in self._servers.keys() - set(found):
+            self._retired.append(self._servers.pop(address))
+        for address in found:
+            if address not in self._servers:
+                self._servers[address] = self._connect(self._free_name(), address)
+        await self._close_retired()
+
+    async def _close_retired(self) -> None:
+        """Close the channels of servers that are gone, once their last call is over."""
+        over = [server for server in self._retired if not server.in_flight]
+        self._retired = [server for server in self._retired if server.in_flight]
+        for server in over:
+            await server.channel.close()
+
+    def _free_name(self) -> str:
+        taken = {server.name for server in self._servers.values()}
+        return next(name for number in count() if (name := f"{self._service}-{number}") not in taken)

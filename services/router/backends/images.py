@@ -1,0 +1,58 @@
+"""Sends image requests to the replicas of a fleet."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
+
+import grpc
+
+from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
+from atelier.models.v1 import model_service_pb2, model_service_pb2_grpc
+from servekit.errors import BackendUnavailable
+from services.router.backends.fleet import Fleet
+from services.router.domain import Replica
+from services.router.hop import Hop
+
+
+class ImageFleet:
+    """The image servers, as `ports.ImageBackends`."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def replicas(self) -> tuple[Replica, ...]:
+        """Return what placement needs to know of every server."""
+        return self._fleet.replicas()
+
+    async def refresh(self) -> None:
+        """Ask every server now, briefly."""
+        await self._fleet.refresh()
+
+    async def generate(
+        self, replica: str, request: image_service_pb2.GenerateRequest, hop: Hop
+    ) -> AsyncGenerator[image_service_pb2.GenerateResponse, None]:
+        """Stream the events of a generation; raises `ReplicaLost` if the server goes away."""
+        with self._fleet.named(replica).lease() as server:
+            stub = image_service_pb2_grpc.ImageServiceStub(server.channel)
+            call = stub.Generate(request, timeout=hop.timeout_s, metadata=hop.metadata)
+            try:
+                async for event in call:
+                    yield event
+            finally:
+                call.cancel()  # does nothing to a call that is over
+
+    @contextmanager
+    def warming(self, replica: str, model: str, hop: Hop) -> Iterator[None]:
+        """Have the model loaded for as long as the context lasts; failures do not matter."""
+        task = asyncio.create_task(self._load(replica, model, hop), name=f"warm-{model}")
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _load(self, replica: str, model: str, hop: Hop) -> None:
+        request = model_service_pb2.LoadModelRequest(model=model)
+        with suppress(grpc.aio.AioRpcError, BackendUnavailable):
+            stub = model_service_pb2_grpc.ModelServiceStub(self._fleet.named(replica).channel)
+            async for _ in stub.LoadModel(request, timeout=hop.timeout_s, metadata=hop.metadata):
+                pass

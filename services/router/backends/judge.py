@@ -1,0 +1,136 @@
+"""Asks rewrite_llm, and does not believe everything it says."""
+
+import math
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+import grpc
+
+from atelier.common.v1 import decision_pb2
+from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
+from servekit.context import current
+from services.router.domain import Finding, JudgeUnavailable, Model, Rewriting, Screening, Selection, Source, Verdict
+
+R = TypeVar("R")
+
+_SUM_TOLERANCE = 0.01
+
+
+class RewriteJudge:
+    """`ports.Judge` over the channel that `connect` makes, once it is open."""
+
+    REPEATABLE = tuple(f"atelier.rewrite.v1.RewriteService/{name}" for name in ("SelectModel", "ScreenPrompt"))
+    """Methods that gRPC may send again."""
+
+    def __init__(self, connect: Callable[[], grpc.aio.Channel], *, decision_s: float, rewrite_s: float) -> None:
+        self._connect = connect
+        self._decision_s = decision_s
+        self._rewrite_s = rewrite_s
+
+    def open(self) -> None:
+        """Connect; must be called on the event loop, before the first question."""
+        self._channel = self._connect()
+        self._stub = rewrite_service_pb2_grpc.RewriteServiceStub(self._channel)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._channel.close()
+
+    async def select(self, prompt: str, candidates: Sequence[Model], default: str) -> Selection:
+        """Say how well each candidate suits the prompt."""
+        request = rewrite_service_pb2.SelectModelRequest(
+            prompt=prompt,
+            candidates=[
+                rewrite_service_pb2.Candidate(id=each.id, strengths=each.strengths or each.id, tags=each.tags)
+                for each in candidates
+            ],
+            default_id=default,
+        )
+        response = await _ask(self._stub.SelectModel, request, self._decision_s)
+        return _sane(_selection, response, {each.id for each in candidates})
+
+    async def screen(self, prompt: str) -> Screening:
+        """Say whether the prompt may be used."""
+        request = rewrite_service_pb2.ScreenPromptRequest(prompt=prompt)
+        return _sane(_screening, await _ask(self._stub.ScreenPrompt, request, self._decision_s))
+
+    async def rewrite(self, prompt: str, categories: Collection[str]) -> Rewriting | None:
+        """Return a safe form of the prompt, or None if there is none."""
+        request = rewrite_service_pb2.RewritePromptRequest(prompt=prompt, categories=categories)
+        return _sane(_rewriting, await _ask(self._stub.RewritePrompt, request, self._rewrite_s), prompt)
+
+
+async def _ask(method: Callable[..., Awaitable[R]], request: Any, limit_s: float) -> R:
+    call = current()
+    remaining_s = call.remaining_s()
+    timeout_s = limit_s if remaining_s is None else min(limit_s, max(remaining_s, 0.0))
+    try:
+        return await method(request, timeout=timeout_s, metadata=call.outgoing_metadata())
+    except grpc.aio.AioRpcError as error:
+        raise JudgeUnavailable(_why(error.code(), timeout_s)) from error
+
+
+def _why(code: grpc.StatusCode, timeout_s: float) -> str:
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"rewrite_llm did not answer within {timeout_s * 1000:.0f} ms"
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return "rewrite_llm is not reachable"
+    return f"rewrite_llm failed ({code.name})"
+
+
+def _sane(convert: Callable[..., R], *parts: Any) -> R:
+    try:
+        return convert(*parts)
+    except ValueError as error:
+        raise JudgeUnavailable(f"rewrite_llm answered nonsense ({error})") from error
+
+
+def _selection(response: rewrite_service_pb2.SelectModelResponse, candidates: Collection[str]) -> Selection:
+    shares = {each.id: each.score for each in response.scores}
+    if shares.keys() != candidates or len(shares) != len(response.scores) or response.id not in shares:
+        raise ValueError("other models than it was asked about")
+    if not all(0 <= share <= 1 for share in shares.values()):
+        raise ValueError("a score outside 0 to 1")
+    if not math.isclose(sum(shares.values()), 1, abs_tol=_SUM_TOLERANCE):
+        raise ValueError("scores that do not add up to 1")
+    return Selection(
+        choice=response.id,
+        shares=shares,
+        source=Source(response.source),
+        defaulted=response.defaulted,
+        reason=response.reason,
+        degraded=response.degraded,
+        seconds=response.seconds,
+    )
+
+
+def _screening(response: rewrite_service_pb2.ScreenPromptResponse) -> Screening:
+    return Screening(
+        verdict=Verdict(response.verdict),
+        source=Source(response.source),
+        findings=_findings(response.findings),
+        unsafe_score=response.unsafe_score,
+        seconds=response.seconds,
+        degraded=response.degraded,
+    )
+
+
+def _rewriting(response: rewrite_service_pb2.RewritePromptResponse, original: str) -> Rewriting | None:
+    if Verdict(response.verdict) is Verdict.BLOCK:
+        return None
+    if Verdict(response.verdict) is Verdict.REWRITE or not response.prompt.strip():
+        raise ValueError("no prompt")
+    if len(response.prompt) > 2 * len(original) + 100:
+        raise ValueError("a prompt that is far too long")
+    return Rewriting(
+        original=original,
+        prompt=response.prompt,
+        source=Source(response.source),
+        findings=_findings(response.findings),
+        reason=response.reason,
+        seconds=response.seconds,
+    )
+
+
+def _findings(findings: Sequence[decision_pb2.Finding]) -> tuple[Finding, ...]:
+    return tuple(Finding(each.category, each.rule_id, Verdict(each.verdict), each.score) for each in findings)

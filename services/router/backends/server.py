@@ -1,0 +1,127 @@
+"""One server behind the router: its channel, its health, its models."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from atelier.models.v1 import model_service_pb2, model_service_pb2_grpc, models_pb2
+from atelier.router.v1 import router_service_pb2
+from services.router.backends.failures import translate
+from services.router.domain import Model, Replica, Weights
+from services.router.metrics import RouterMetrics
+
+Backend = router_service_pb2.Backend
+
+_WEIGHTS = {
+    models_pb2.MODEL_STATE_READY: Weights.READY,
+    models_pb2.MODEL_STATE_QUEUED: Weights.LOADING,
+    models_pb2.MODEL_STATE_LOADING: Weights.LOADING,
+    models_pb2.MODEL_STATE_HOST: Weights.HOST,
+    models_pb2.MODEL_STATE_UNLOADING: Weights.UNLOADED,
+    models_pb2.MODEL_STATE_UNLOADED: Weights.UNLOADED,
+}
+
+
+class Server:
+    """A server and what it last said of itself."""
+
+    def __init__(
+        self, service: str, name: str, address: str, channel: grpc.aio.Channel, metrics: RouterMetrics
+    ) -> None:
+        self.name = name
+        self.address = address
+        self.channel = channel
+        self._service = service
+        self._errors = metrics.backend_errors
+        self._up = metrics.backend_up.labels(name)
+        self._in_flight = metrics.backend_in_flight.labels(name)
+        self._health = health_pb2_grpc.HealthStub(channel)
+        self._models_stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
+        self._status = model_service_pb2.GetStatusResponse()
+        self._models: dict[str, models_pb2.Model] = {}
+        self.in_flight = 0
+
+    @property
+    def serving(self) -> bool:
+        """Whether it was healthy when last asked."""
+        return self._state == router_service_pb2.BACKEND_STATE_SERVING
+
+    @contextmanager
+    def lease(self) -> Iterator["Server"]:
+        """Count a call to the server; raises what a failed one means instead of gRPC's own error."""
+        self.in_flight += 1
+        self._in_flight.inc()
+        try:
+            yield self
+        except grpc.aio.AioRpcError as error:
+            self._errors.labels(self.name, error.code().name).inc()
+            raise translate(error, self.name) from error
+        finally:
+            self.in_flight -= 1
+            self._in_flight.dec()
+
+    async def probe(self, timeout_s: float) -> None:
+        """Ask the server how it is and what it has; whatever goes wrong is its state."""
+        try:
+            answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+            healthy = answer.status == health_pb2.HealthCheckResponse.SERVING
+            if healthy:
+                await self._describe_itself(timeout_s)
+            self._state = (
+                router_service_pb2.BACKEND_STATE_SERVING if healthy else router_service_pb2.BACKEND_STATE_NOT_SERVING
+            )
+        except grpc.aio.AioRpcError:
+            self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
+            self._status.Clear()
+            self._models = {}
+        self._up.set(self.serving)
+
+    async def _describe_itself(self, timeout_s: float) -> None:
+        self._status, listing = await asyncio.gather(
+            self._models_stub.GetStatus(model_service_pb2.GetStatusRequest(), timeout=timeout_s),
+            self._models_stub.ListModels(model_service_pb2.ListModelsRequest(), timeout=timeout_s),
+        )
+        self._models = {model.id: model for model in listing.models}
+
+    def replica(self) -> Replica:
+        """Return what placement needs to know."""
+        device = self._status.device
+        free = 1 - device.used_bytes / device.budget_bytes if device.budget_bytes else 1.0
+        states = {name: _WEIGHTS.get(model.residency.state) for name, model in self._models.items()}
+        return Replica(
+            name=self.name,
+            serving=self.serving,
+            models={name: _model(model) for name, model in self._models.items()},
+            weights={name: weights for name, weights in states.items() if weights is not None},
+            queue_eta_s=self._status.queue_eta_seconds,
+            free_share=min(max(free, 0.0), 1.0),
+            in_flight=self.in_flight,
+        )
+
+    def describe(self) -> Backend:
+        """Return what the operator sees."""
+        return Backend(
+            name=self.name,
+            service=self._service,
+            address=self.address,
+            state=self._state,
+            device=self._status.device if self._status.HasField("device") else None,
+            models=self._models.values(),
+            queued=self._status.queued,
+            queue_eta_seconds=self._status.queue_eta_seconds,
+            version=self._status.version,
+        )
+
+
+def _model(model: models_pb2.Model) -> Model:
+    return Model(
+        id=model.id,
+        strengths=model.strengths,
+        tags=tuple(model.tags),
+        capabilities=frozenset(model.capabilities),
+        is_default=model.is_default,
+    )

@@ -1,0 +1,129 @@
+"""The composition root: settings to app."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+
+from atelier.common.v1 import decision_pb2
+from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
+from atelier.router.v1 import router_service_pb2, router_service_pb2_grpc
+from atelier.voice.v1 import voice_service_pb2
+from servekit.app import App
+from servekit.clock import SystemClock
+from servekit.metrics import new_registry
+from services.router.backends import targets
+from services.router.backends.channels import open_channel
+from services.router.backends.fleet import Fleet
+from services.router.backends.images import ImageFleet
+from services.router.backends.judge import RewriteJudge
+from services.router.backends.server import Backend, Server
+from services.router.metrics import RouterMetrics
+from services.router.rank import Ranking
+from services.router.relay import Relay
+from services.router.route import ImageRouter, Policy
+from services.router.rules import Blocklist
+from services.router.servicer import ImageServicer, RouterServicer
+from services.router.settings import RouterSettings
+from services.router.slots import Slots
+
+_BLOCKLIST = Path(__file__).with_name("blocklist.toml")
+_IMAGES = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"]
+_VOICE = voice_service_pb2.DESCRIPTOR.services_by_name["VoiceService"]
+_ROUTER = router_service_pb2.DESCRIPTOR.services_by_name["RouterService"]
+_REPEATABLE = (
+    "atelier.models.v1.ModelService/GetStatus",
+    "atelier.models.v1.ModelService/ListModels",
+    "atelier.voice.v1.VoiceService/GetVoice",
+    "atelier.voice.v1.VoiceService/ListVoices",
+)
+"""Reads: gRPC may send them again when a server is unreachable."""
+
+
+def build(settings: RouterSettings) -> App:
+    """Return the router's app; raises `ValueError` if a target is malformed."""
+    registry = new_registry("router", version("atelier-studio"))
+    metrics = RouterMetrics(registry)
+    imagegen = _fleet("imagegen", settings.imagegen_targets, settings, metrics)
+    voice = _fleet("voice", settings.voice_targets, settings, metrics)
+    rewrite = _fleet("rewrite_llm", settings.rewrite_target, settings, metrics)
+    fleets = (imagegen, rewrite, voice)
+    judge = RewriteJudge(
+        partial(_judge_channel, settings),
+        decision_s=settings.decision_budget_s,
+        rewrite_s=settings.rewrite_budget_s,
+    )
+    images = ImageFleet(imagegen)
+    router = ImageRouter(judge, images, Blocklist.load(_BLOCKLIST), _policy(settings), metrics)
+    slots = Slots(settings.max_calls)
+    margin_s = settings.hop_margin_s
+    image_servicer = ImageServicer(router, images, slots, margin_s=margin_s, speculative_load=settings.speculative_load)
+    router_servicer = RouterServicer(router, images, partial(_list_servers, fleets), margin_s=margin_s)
+    relay = Relay(voice.lease, slots, margin_s=margin_s, announce=_ANNOUNCE)
+
+    def register(server: grpc.aio.Server) -> Sequence[str]:
+        image_service_pb2_grpc.add_ImageServiceServicer_to_server(image_servicer, server)
+        router_service_pb2_grpc.add_RouterServiceServicer_to_server(router_servicer, server)
+        server.add_generic_rpc_handlers((relay.handler(_VOICE),))
+        return [_IMAGES.full_name, _ROUTER.full_name, _VOICE.full_name]
+
+    async def start() -> None:
+        judge.open()
+        await asyncio.gather(*(fleet.start() for fleet in fleets))
+
+    async def stop() -> None:
+        await asyncio.gather(judge.close(), *(fleet.stop() for fleet in fleets))
+
+    return App(settings, register, registry=registry, start=start, stop=stop)
+
+
+def _fleet(service: str, listed: str, settings: RouterSettings, metrics: RouterMetrics) -> Fleet:
+    def connect(name: str, address: str) -> Server:
+        channel = open_channel(address, max_message_bytes=settings.max_message_bytes, repeatable=_REPEATABLE)
+        return Server(service, name, address, channel, metrics)
+
+    return Fleet(
+        service,
+        targets.parse(listed),
+        connect=connect,
+        resolve=targets.resolve,
+        clock=SystemClock(),
+        refresh_s=settings.refresh_s,
+        probe_timeout_s=settings.probe_timeout_s,
+    )
+
+
+def _judge_channel(settings: RouterSettings) -> grpc.aio.Channel:
+    return open_channel(
+        settings.rewrite_target,
+        max_message_bytes=settings.max_message_bytes,
+        repeatable=RewriteJudge.REPEATABLE,
+        watch_health=True,
+    )
+
+
+def _policy(settings: RouterSettings) -> Policy:
+    ranking = Ranking(weight=settings.readiness_weight, band=settings.readiness_band)
+    return Policy(ranking, require_screening=settings.require_screening)
+
+
+async def _list_servers(fleets: Sequence[Fleet]) -> list[Backend]:
+    described = await asyncio.gather(*(fleet.describe() for fleet in fleets))
+    return [backend for fleet in described for backend in fleet]
+
+
+def _routed(server: str) -> decision_pb2.Routed:
+    return decision_pb2.Routed(
+        backend=server, source=decision_pb2.SOURCE_RULES, reason="it is the least busy voice server"
+    )
+
+
+_ANNOUNCE = {
+    "Synthesize": lambda server: voice_service_pb2.SynthesizeResponse(routed=_routed(server)).SerializeToString(),
+    "SynthesizeStream": lambda server: voice_service_pb2.SynthesizeStreamResponse(
+        routed=_routed(server)
+    ).SerializeToString(),
+}

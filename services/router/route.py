@@ -1,0 +1,213 @@
+"""Decides about an image request: which model, which replica, and whether the prompt may be used."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from time import perf_counter
+
+from servekit.errors import BackendUnavailable, InvalidRequest, Violation
+from services.router import place, rules
+from services.router.domain import (
+    Ask,
+    Choice,
+    JudgeUnavailable,
+    Model,
+    PromptBlocked,
+    Replica,
+    Rewriting,
+    Decision,
+    Score,
+    Screening,
+    Selection,
+    Source,
+    UnknownModel,
+    Verdict,
+)
+from services.router.metrics import RouterMetrics
+from services.router.ports import Judge, Replicas
+from services.router.rank import Ranking
+
+_RETRY_AFTER_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator decided."""
+
+    ranking: Ranking
+    require_screening: bool = False
+    """Refuse a prompt that could not be screened, instead of relying on the check of the finished picture."""
+
+
+class ImageRouter:
+    """Routes image requests. Knows the servers and the judge only through their ports."""
+
+    def __init__(
+        self, judge: Judge, replicas: Replicas, blocklist: rules.Blocklist, policy: Policy, metrics: RouterMetrics
+    ) -> None:
+        self._judge = judge
+        self._replicas = replicas
+        self._blocklist = blocklist
+        self._policy = policy
+        self._metrics = metrics
+
+    async def route(self, ask: Ask) -> Decision:
+        """Choose model and replica while the prompt is screened.
+
+        Raises `InvalidRequest`, `UnknownModel` or `BackendUnavailable` if no model can take the request. A prompt that
+        policy forbids is not an error yet, see `enforce`.
+        """
+        began = perf_counter()
+        replicas = await self._serving()
+        candidates = _candidates(ask, _catalog(replicas))
+        async with asyncio.TaskGroup() as group:
+            choosing = group.create_task(self._choose(ask, candidates, replicas))
+            screening = group.create_task(self._screen(ask.prompt))
+        choice = choosing.result()
+        replica = place.pick(replicas, choice.model)
+        if replica is None:  # a catalog is made of what the serving replicas have
+            raise BackendUnavailable(f"no server has {choice.model}", retry_after_s=_RETRY_AFTER_S)
+        decision = Decision(choice, replica.name, screening.result(), perf_counter() - began)
+        self._count(decision)
+        return decision
+
+    def enforce(self, ask: Ask, screening: Screening) -> None:
+        """Raise `PromptBlocked` if the prompt may not be used, `BackendUnavailable` if nobody could tell."""
+        if screening.verdict is Verdict.BLOCK:
+            raise self._blocked("policy forbids this prompt", screening)
+        if screening.verdict is Verdict.REWRITE and not ask.may_rewrite:
+            raise self._blocked("the prompt is unsafe and the request forbids rewriting", screening)
+        if not screening.complete and self._policy.require_screening:
+            raise BackendUnavailable("the prompt could not be screened", retry_after_s=_RETRY_AFTER_S)
+
+    async def rewrite(self, ask: Ask, screening: Screening) -> Rewriting | None:
+        """Return the safe form of a prompt that needs one, None for one that does not.
+
+        Raises `PromptBlocked` if there is no safe form. A prompt known to be unsafe never passes as it is, so
+        `BackendUnavailable` if it cannot be rewritten now.
+        """
+        if screening.verdict is not Verdict.REWRITE:
+            return None
+        categories = tuple(dict.fromkeys(finding.category for finding in screening.findings))
+        try:
+            rewriting = await self._judge.rewrite(ask.prompt, categories)
+        except JudgeUnavailable as error:
+            message = f"the prompt is unsafe as it is and cannot be rewritten now: {error}"
+            raise BackendUnavailable(message, retry_after_s=_RETRY_AFTER_S) from error
+        if rewriting is None:
+            raise self._blocked("the prompt is unsafe and no safe form of it was found", screening)
+        for category in categories:
+            self._metrics.rewrites.labels(category).inc()
+        return rewriting
+
+    def successor(self, model: str, lost: Sequence[str]) -> str | None:
+        """Return the replica that takes `model` over from the last of the `lost` ones; None if there is none."""
+        replica = place.pick(self._replicas.replicas(), model, without=lost)
+        if replica is None:
+            return None
+        self._metrics.retries.labels(lost[-1]).inc()
+        return replica.name
+
+    async def _serving(self) -> tuple[Replica, ...]:
+        replicas = self._replicas.replicas()
+        if not any(each.serving for each in replicas):
+            await self._replicas.refresh()
+            replicas = self._replicas.replicas()
+        if not any(each.serving for each in replicas):
+            raise BackendUnavailable("no image server is reachable", retry_after_s=_RETRY_AFTER_S)
+        return replicas
+
+    async def _choose(self, ask: Ask, candidates: Sequence[Model], replicas: Sequence[Replica]) -> Choice:
+        readiness = {each.id: place.best_readiness(replicas, each.id) for each in candidates}
+        if len(candidates) == 1:
+            return _only(ask, candidates[0], readiness)
+        selection = await self._select(ask.prompt, candidates)
+        scores = self._policy.ranking.rank(selection.shares, readiness)
+        model = selection.choice if selection.defaulted else scores[0].model
+        return Choice(
+            model=model,
+            scores=scores,
+            source=selection.source,
+            reason=selection.reason if model == selection.choice else _sooner(model, selection.choice, readiness),
+            defaulted=selection.defaulted,
+            degraded=selection.degraded,
+            select_seconds=selection.seconds,
+        )
+
+    async def _select(self, prompt: str, candidates: Sequence[Model]) -> Selection:
+        default = next((each.id for each in candidates if each.is_default), candidates[0].id)
+        try:
+            return await self._judge.select(prompt, candidates, default)
+        except JudgeUnavailable as error:
+            return replace(rules.select(prompt, candidates, default), degraded=f"{error}; the router's rules chose")
+
+    async def _screen(self, prompt: str) -> Screening:
+        try:
+            return await self._judge.screen(prompt)
+        except JudgeUnavailable as error:
+            return self._blocklist.screen(prompt, str(error))
+
+    def _blocked(self, message: str, screening: Screening) -> PromptBlocked:
+        finding = screening.findings[0] if screening.findings else None
+        rule_id, category = (finding.rule_id, finding.category) if finding else ("unknown", "unknown")
+        self._metrics.blocked.labels(category).inc()
+        return PromptBlocked(f"{message} (category {category})", rule_id=rule_id, category=category)
+
+    def _count(self, decision: Decision) -> None:
+        choice, metrics = decision.choice, self._metrics
+        kind = "explicit" if choice.explicit else "defaulted" if choice.defaulted else "chosen"
+        metrics.decisions.labels(choice.model, choice.source.name.lower(), kind).inc()
+        metrics.decision_seconds.observe(decision.seconds)
+        if not choice.explicit:
+            metrics.margin.observe(choice.margin)
+        for stage, degraded in (("select", choice.degraded), ("screen", decision.screening.degraded)):
+            if degraded:
+                metrics.degraded.labels(stage).inc()
+
+
+def _catalog(replicas: Sequence[Replica]) -> dict[str, Model]:
+    return {model.id: model for each in reversed(replicas) if each.serving for model in each.models.values()}
+
+
+def _candidates(ask: Ask, catalog: dict[str, Model]) -> list[Model]:
+    """Return the models that may take the request; raises if there is none."""
+    if ask.model:
+        return [_named(ask.model, catalog)]
+    unknown = [name for name in ask.allowed if name not in catalog]
+    if unknown:
+        known = ", ".join(sorted(catalog))
+        description = f"must name known models ({known}), not {', '.join(map(repr, unknown))}"
+        raise InvalidRequest([Violation("allowed_models", description)])
+    allowed = [model for model in catalog.values() if not ask.allowed or model.id in ask.allowed]
+    able = [model for model in allowed if ask.required <= model.capabilities]
+    if not able:
+        raise InvalidRequest([Violation("allowed_models", _nobody(ask, allowed, catalog))])
+    return [model for model in able if ask.wished <= model.capabilities] or able
+
+
+def _named(name: str, catalog: dict[str, Model]) -> Model:
+    if name not in catalog:
+        raise UnknownModel("model", name, nearest=get_close_matches(name, catalog, n=3, cutoff=0.4))
+    return catalog[name]
+
+
+def _nobody(ask: Ask, allowed: Sequence[Model], catalog: dict[str, Model]) -> str:
+    needs = ", ".join(sorted(ask.required))
+    elsewhere = [model.id for model in catalog.values() if ask.required <= model.capabilities]
+    hint = f"; {', '.join(elsewhere)} can" if elsewhere else "; no model here can"
+    return f"none of {', '.join(model.id for model in allowed)} can do {needs}{hint}"
+
+
+def _only(ask: Ask, model: Model, readiness: dict[str, float]) -> Choice:
+    explicit = bool(ask.model)
+    reason = "the caller named the model" if explicit else "it is the only model that can take the request"
+    score = Score(model.id, 1.0, 1.0, readiness[model.id])
+    return Choice(model.id, (score,), Source.RULES, reason, explicit=explicit)
+
+
+def _sooner(model: str, preferred: str, readiness: dict[str, float]) -> str:
+    return (
+        f"{preferred} suits about as well, but {model} can start sooner"
+        f" (readiness {readiness[model]:.2f} against {readiness[preferred]:.2f})"
+    )

@@ -1,0 +1,147 @@
+"""The router's own RPCs: pictures, dry runs, the servers. VoiceService is relayed, see `relay`."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import grpc
+
+from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc, imagegen_pb2
+from atelier.router.v1 import router_service_pb2, router_service_pb2_grpc
+from services.router import convert
+from services.router.convert import GenerateRequest, GenerateResponse
+from services.router.domain import Ask, Decision, Verdict
+from services.router.failover import with_failover
+from services.router.hop import Hop, onward
+from services.router.ports import ImageBackends
+from services.router.route import ImageRouter
+from services.router.slots import Slots
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Backends: TypeAlias = ImageBackends[GenerateRequest, GenerateResponse]
+ListServers: TypeAlias = Callable[[], Awaitable[Sequence[router_service_pb2.Backend]]]
+
+_OUTPUT = frozenset({"image", "chunk", "blocked", "plan", "summary"})
+"""Events after which a generation cannot begin anew on another replica."""
+
+
+class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
+    """Serves `ImageService` by choosing a model and a replica, and passing on what that says."""
+
+    def __init__(
+        self, router: ImageRouter, backends: Backends, slots: Slots, *, margin_s: float, speculative_load: bool
+    ) -> None:
+        self._router = router
+        self._backends = backends
+        self._slots = slots
+        self._margin_s = margin_s
+        self._speculative_load = speculative_load
+
+    async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:  # noqa: N802 (the contract's name)
+        """Stream the decision, the change of the prompt if any, and every event of the server."""
+        with self._slots.one():
+            began = perf_counter()
+            ask = convert.ask(request)
+            hop = onward(context.invocation_metadata(), self._margin_s)
+            decision = await self._router.route(ask)
+            self._router.enforce(ask, decision.screening)
+            yield GenerateResponse(routed=convert.routed(decision))
+            with self._warming(decision, hop):
+                rewriting = await self._router.rewrite(ask, decision.screening)
+                if rewriting is not None:
+                    yield GenerateResponse(rewritten=convert.rewritten(rewriting))
+                onward_request = convert.forwarded(request, decision, rewriting.prompt if rewriting else ask.prompt)
+                attempts: list[imagegen_pb2.Attempt] = []
+                async with aclosing(self._events(onward_request, decision, hop, attempts)) as events:
+                    async for event in events:
+                        if event.HasField("summary"):
+                            rewrite_s = rewriting.seconds if rewriting else 0.0
+                            _complete(event.summary, decision, rewrite_s, attempts, perf_counter() - began)
+                        yield event
+
+    def _warming(self, decision: Decision, hop: Hop) -> AbstractContextManager[None]:
+        if self._speculative_load and decision.screening.verdict is Verdict.REWRITE:
+            return self._backends.warming(decision.replica, decision.choice.model, hop)
+        return nullcontext()
+
+    def _events(
+        self, request: GenerateRequest, decision: Decision, hop: Hop, attempts: list[imagegen_pb2.Attempt]
+    ) -> AsyncGenerator[GenerateResponse, None]:
+        def announce(lost: str, following: str, number: int) -> GenerateResponse:
+            attempts.append(convert.lost_attempt(request.model, number, request.seed))
+            message = f"{lost} was lost; {following} begins anew"
+            return GenerateResponse(retry=image_service_pb2.Retry(attempt=attempts[-1], message=message))
+
+        return with_failover(
+            decision.replica,
+            begin=lambda replica: self._backends.generate(replica, request, hop),
+            successor=lambda lost: self._router.successor(request.model, lost),
+            is_output=lambda event: event.WhichOneof("event") in _OUTPUT,
+            announce=announce,
+        )
+
+
+def _complete(
+    summary: image_service_pb2.Summary,
+    decision: Decision,
+    rewrite_s: float,
+    attempts: Sequence[imagegen_pb2.Attempt],
+    total_s: float,
+) -> None:
+    """Put the router's own stages and attempts before the server's, and count its time in."""
+    choice = decision.choice
+    seconds = {"select": choice.select_seconds, "screen": decision.screening.seconds, "rewrite": rewrite_s}
+    complete = convert.summary(seconds, attempts)
+    complete.MergeFrom(summary)
+    complete.total_seconds = total_s
+    summary.CopyFrom(complete)
+
+
+class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
+    """Serves `RouterService`: decisions without pictures, and the servers behind the router."""
+
+    def __init__(self, router: ImageRouter, backends: Backends, list_servers: ListServers, *, margin_s: float) -> None:
+        self._router = router
+        self._backends = backends
+        self._list_servers = list_servers
+        self._margin_s = margin_s
+
+    async def Route(  # noqa: N802 (the contract's name)
+        self, request: router_service_pb2.RouteRequest, context: Context
+    ) -> router_service_pb2.RouteResponse:
+        """Return the decision. What would be refused comes with its screening and without a plan."""
+        ask = convert.ask(request.request, at="request.")
+        decision = await self._router.route(ask)
+        response = router_service_pb2.RouteResponse(
+            routed=convert.routed(decision), screening=convert.screening(decision.screening)
+        )
+        if _refused(ask, decision):
+            return response
+        rewriting = await self._router.rewrite(ask, decision.screening)
+        if rewriting is not None:
+            response.rewritten.CopyFrom(convert.rewritten(rewriting))
+        dry = convert.forwarded(request.request, decision, rewriting.prompt if rewriting else ask.prompt)
+        dry.dry_run = True
+        response.plan.CopyFrom(await self._plan(dry, decision, onward(context.invocation_metadata(), self._margin_s)))
+        response.eta_seconds = response.plan.eta_seconds
+        return response
+
+    async def _plan(self, request: GenerateRequest, decision: Decision, hop: Hop) -> image_service_pb2.Plan:
+        plan = image_service_pb2.Plan()
+        async with aclosing(self._backends.generate(decision.replica, request, hop)) as events:
+            async for event in events:
+                if event.HasField("plan"):
+                    plan = event.plan
+        return plan
+
+    async def ListBackends(  # noqa: N802 (the contract's name)
+        self, request: router_service_pb2.ListBackendsRequest, context: Context
+    ) -> router_service_pb2.ListBackendsResponse:
+        """Ask every server how it is and return the answers."""
+        return router_service_pb2.ListBackendsResponse(backends=await self._list_servers())
+
+
+def _refused(ask: Ask, decision: Decision) -> bool:
+    verdict = decision.screening.verdict
+    return verdict is Verdict.BLOCK or (verdict is Verdict.REWRITE and not ask.may_rewrite)
