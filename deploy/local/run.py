@@ -19,7 +19,7 @@ PORTS = {
 
 def main() -> None:
     """Print the endpoints and run the services; when one ends, the others are stopped."""
-    services = processes(PORTS, {"ATELIER_LOG_FORMAT": "console"})
+    services = processes(PORTS, {"LOG_FORMAT": "console"})
     manager = Manager(Printer(sys.stdout))
     print("service       gRPC               metrics")
     for each in services:

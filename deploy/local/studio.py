@@ -45,12 +45,12 @@ class StartFailed(Exception):
     """A service ended, or did not become healthy in time."""
 
 
-def processes(ports: dict[str, tuple[int, int]], extra: dict[str, str] | None = None) -> list[Process]:
+def processes(ports: dict[str, tuple[int, int]], settings: dict[str, str] | None = None) -> list[Process]:
     """Return the four services, each wired to the others.
 
     Args:
         ports: gRPC and metrics port by name of the service.
-        extra: environment variables to add to every service.
+        settings: settings for every service, without the prefix, for instance `LOG_FORMAT`.
     """
     wiring = {
         "ATELIER_ROUTER_IMAGEGEN_TARGETS": f"127.0.0.1:{ports['imagegen'][0]}",
@@ -59,14 +59,15 @@ def processes(ports: dict[str, tuple[int, int]], extra: dict[str, str] | None = 
         "ATELIER_IMAGEGEN_REWRITE_ADDRESS": f"127.0.0.1:{ports['rewrite_llm'][0]}",
     }
     return [
-        Process(name, *ports[name], environment=wiring | _listening(name, ports[name]) | (extra or {}))
+        Process(name, *ports[name], environment=wiring | _own_settings(name, ports[name], settings or {}))
         for name in SERVICES
     ]
 
 
-def _listening(name: str, ports: tuple[int, int]) -> dict[str, str]:
+def _own_settings(name: str, ports: tuple[int, int], settings: dict[str, str]) -> dict[str, str]:
     prefix = "ATELIER_REWRITE" if name == "rewrite_llm" else f"ATELIER_{name.upper()}"
-    return {f"{prefix}_PORT": str(ports[0]), f"{prefix}_METRICS_PORT": str(ports[1])}
+    values = {"PORT": str(ports[0]), "METRICS_PORT": str(ports[1])} | settings
+    return {f"{prefix}_{key}": value for key, value in values.items()}
 
 
 def free_ports() -> dict[str, tuple[int, int]]:
@@ -85,11 +86,11 @@ def free_ports() -> dict[str, tuple[int, int]]:
 class Studio:
     """Starts the services, waits until all are healthy, and stops every one of them on the way out."""
 
-    def __init__(self, log_dir: Path, *, extra: dict[str, str] | None = None, ready_seconds: float = 120.0) -> None:
+    def __init__(self, log_dir: Path, *, settings: dict[str, str] | None = None, ready_seconds: float = 120.0) -> None:
         self._log_dir = log_dir
         self._ready_seconds = ready_seconds
         self._logs: list[IO[bytes]] = []
-        self.services = {each.name: each for each in processes(free_ports(), extra)}
+        self.services = {each.name: each for each in processes(free_ports(), settings)}
         self.running: dict[str, asyncio.subprocess.Process] = {}
 
     @property
