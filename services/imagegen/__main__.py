@@ -1,0 +1,8 @@
+"""Run imagegen: `python -m services.imagegen`."""
+
+from servekit.app import run
+from services.imagegen.bootstrap import build
+from services.imagegen.settings import ImagegenSettings
+
+if __name__ == "__main__":
+    run(build(ImagegenSettings()))

@@ -1,0 +1,190 @@
+"""One picture, from the first attempt up the recovery ladder to a usable picture or none."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from servekit.residency import Residency
+from services.imagegen.batching import Batcher, Made, OnStep
+from services.imagegen.catalog import Catalog, ModelRow
+from services.imagegen.domain import (
+    Attempt,
+    Cause,
+    Event,
+    Job,
+    Loading,
+    Pixels,
+    Priority,
+    Remedy,
+    Retry,
+    RewrittenPrompt,
+    SafetyPolicy,
+    Verdict,
+)
+from services.imagegen.ladder import EXPLANATIONS, next_remedy
+from services.imagegen.metrics import ImagegenMetrics
+from services.imagegen.plan import MAX_SEED
+from services.imagegen.ports import Rewriter, SafetyCheck
+
+
+@dataclass(slots=True)
+class Course:
+    """One picture on its way: what is being tried, and what was."""
+
+    index: int
+    row: ModelRow
+    job: Job
+    safety: SafetyPolicy
+    seed_stride: int
+    """Distance to the next seed that no other picture of the request uses."""
+    priority: Priority
+    deadline: float | None
+    emit: Callable[[Event], None]
+    on_step: OnStep
+    on_loaded: Callable[[float], None]
+    """Called with the seconds waited for the model, each time it is on the device."""
+    refit: Callable[[ModelRow, Job], Job]
+    """Fits a job to another model."""
+    attempts: list[Attempt] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+
+    def took(self, made: Made) -> None:
+        """Add the seconds of an attempt."""
+        for stage, seconds in made.stages:
+            self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+
+    def failed(self, cause: Cause, remedy: Remedy | None) -> None:
+        """Note a rejected attempt and what follows, and tell the caller."""
+        attempt = Attempt(len(self.attempts) + 1, self.row.id, self.job.seed, cause, remedy)
+        self.attempts.append(attempt)
+        if remedy is not None:
+            message = f"the picture was {_CAUSES[cause]}; {EXPLANATIONS[remedy]}"
+            self.emit(Retry(attempt, self.index, message))
+
+
+_CAUSES: Mapping[Cause, str] = {
+    Cause.NON_FINITE: "not made of finite numbers",
+    Cause.BLACK: "black",
+    Cause.UNSAFE: "flagged by the safety check",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A usable picture."""
+
+    pixels: Pixels
+    verdict: Verdict | None
+
+
+class Attempts:
+    """Makes single pictures with whatever it takes. `offered` are the models that may take over."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        offered: frozenset[str],
+        residency: Residency[Batcher],
+        *,
+        is_black: Callable[[Pixels], bool],
+        safety_check: SafetyCheck | None,
+        rewriter: Rewriter | None,
+        metrics: ImagegenMetrics,
+    ) -> None:
+        self._catalog = catalog
+        self._offered = offered
+        self._residency = residency
+        self._is_black = is_black
+        self._safety_check = safety_check
+        self._rewriter = rewriter
+        self._metrics = metrics
+
+    async def make(self, course: Course) -> Accepted | None:
+        """Return a usable picture, or None when the ladder ends; `course.attempts` tells why.
+
+        A lease is held for one model at a time: waiting for a second one while holding the first could wait for ever.
+        """
+        while True:
+            on_progress = self._loading(course)
+            async with self._residency.acquire(course.row.weights, on_progress=on_progress) as lease:
+                course.on_loaded(lease.waited_s)
+                accepted = await self._with_model(course, lease.value)
+            if accepted is not None or course.attempts[-1].remedy is not Remedy.FALLBACK_MODEL:
+                return accepted
+            self._fall_back(course)
+
+    def _loading(self, course: Course) -> Callable[[float], None] | None:
+        if course.index and not course.attempts:
+            return None  # the first picture tells for all
+        return lambda fraction: course.emit(Loading(course.row.id, fraction))
+
+    async def _with_model(self, course: Course, batcher: Batcher) -> Accepted | None:
+        """Try on one model until a picture is usable or another model, or nothing, is next."""
+        made = await self._make(course, batcher)
+        while True:
+            cause, verdict = await self._judge(course, made)
+            self._metrics.verdicts.labels(course.row.id, cause.value if cause else "accepted").inc()
+            if cause is None:
+                return self._accept(course, made, verdict)
+            remedy, rewritten = await self._remedy(course, made, cause)
+            course.failed(cause, remedy)
+            if remedy is not None:
+                self._metrics.retries.labels(course.row.id, remedy.value).inc()
+            if remedy is None or remedy is Remedy.FALLBACK_MODEL:
+                return None
+            if remedy is Remedy.DECODE_FP32:
+                made = await batcher.decode_fp32(made)
+                course.took(made)
+                continue
+            if rewritten is not None:
+                course.emit(rewritten)
+                course.job = replace(course.job, prompt=rewritten.prompt)
+            else:
+                course.job = replace(course.job, seed=(course.job.seed + course.seed_stride) % (MAX_SEED + 1))
+            made = await self._make(course, batcher)
+
+    async def _make(self, course: Course, batcher: Batcher) -> Made:
+        made = await batcher.make(
+            course.job, priority=course.priority, deadline=course.deadline, on_step=course.on_step
+        )
+        course.took(made)
+        self._metrics.steps.labels(course.row.id).inc(made.state.done)
+        return made
+
+    async def _judge(self, course: Course, made: Made) -> tuple[Cause | None, Verdict | None]:
+        if not made.decoded.finite:
+            return Cause.NON_FINITE, None
+        if self._is_black(made.decoded.pixels):
+            return Cause.BLACK, None
+        if self._safety_check is None or course.safety is SafetyPolicy.IGNORE:
+            return None, None
+        verdict = await self._safety_check(made.decoded.pixels)
+        unsafe = verdict.flagged and course.safety is SafetyPolicy.BLOCK
+        return (Cause.UNSAFE if unsafe else None), verdict
+
+    async def _remedy(self, course: Course, made: Made, cause: Cause) -> tuple[Remedy | None, RewrittenPrompt | None]:
+        possible = {Remedy.NEXT_SEED}
+        if made.decoded.can_decode_fp32:
+            possible.add(Remedy.DECODE_FP32)
+        if course.row.fallback in self._offered:
+            possible.add(Remedy.FALLBACK_MODEL)
+        if self._rewriter is not None:
+            possible.add(Remedy.REWRITE)
+        remedy = next_remedy(cause, course.attempts, possible)
+        if remedy is not Remedy.REWRITE or self._rewriter is None:
+            return remedy, None
+        rewritten = await self._rewriter(course.job.prompt)
+        if rewritten is not None:
+            return remedy, rewritten
+        return next_remedy(cause, course.attempts, possible - {Remedy.REWRITE}), None
+
+    def _accept(self, course: Course, made: Made, verdict: Verdict | None) -> Accepted:
+        if course.attempts and (last := course.attempts[-1].remedy) is not None:
+            self._metrics.recoveries.labels(course.row.id, last.value).inc()
+        course.attempts.append(Attempt(len(course.attempts) + 1, course.row.id, course.job.seed, None, None))
+        return Accepted(made.decoded.pixels, verdict)
+
+    def _fall_back(self, course: Course) -> None:
+        row = self._catalog.get(course.row.fallback)
+        self._metrics.fallbacks.labels(course.row.id, row.id).inc()
+        course.job = course.refit(row, course.job)
+        course.row = row

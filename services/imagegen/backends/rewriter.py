@@ -1,0 +1,48 @@
+"""Asks rewrite_llm for a safer prompt."""
+
+import logging
+
+import grpc
+
+from atelier.common.v1 import decision_pb2
+from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
+from servekit import context as serving
+from servekit.server import channel_options
+from services.imagegen.domain import RewrittenPrompt
+
+logger = logging.getLogger(__name__)
+
+_MAX_MESSAGE_BYTES = 1024 * 1024
+
+
+class GrpcRewriter:
+    """`ports.Rewriter` over rewrite_llm. A service that does not answer costs the rung, never the request."""
+
+    def __init__(self, address: str, timeout_s: float) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __call__(self, prompt: str) -> RewrittenPrompt | None:
+        """Return a safe form of a prompt whose picture was flagged, or None if there is none."""
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self._address, options=channel_options(_MAX_MESSAGE_BYTES))
+        stub = rewrite_service_pb2_grpc.RewriteServiceStub(self._channel)
+        request = rewrite_service_pb2.RewritePromptRequest(prompt=prompt, flagged_output=True)
+        call = serving.find()
+        try:
+            answer = await stub.RewritePrompt(
+                request, timeout=self._timeout_s, metadata=call.outgoing_metadata() if call else None
+            )
+        except grpc.aio.AioRpcError as error:
+            logger.warning("rewrite_llm at %s did not answer: %s", self._address, error.code().name)
+            return None
+        if answer.verdict != decision_pb2.VERDICT_ALLOW or not answer.changed:
+            return None
+        by_llm = answer.source in (decision_pb2.SOURCE_LLM, decision_pb2.SOURCE_RULES_AND_LLM)
+        return RewrittenPrompt(prompt, answer.prompt, answer.reason, by_llm)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        if self._channel is not None:
+            await self._channel.close()

@@ -1,0 +1,254 @@
+"""Continuous batching: pictures of one engine share forward passes, joining and leaving between steps.
+
+Nobody waits for another's whole picture, and a lone picture never waits for company. What runs here runs on the device
+thread, one step a turn, so that loads and other models get theirs in between.
+"""
+
+import asyncio
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+
+from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory
+from servekit.worker import CancelToken, DeviceWorker
+from services.imagegen.domain import Decoded, Job, Pixels, Priority
+from services.imagegen.ports import Engine, State
+
+AGEING = 8
+"""Steps of others that lift a waiting picture by one priority class."""
+
+OnStep = Callable[[int, Pixels | None], None]
+"""Called on the device thread with the steps done and, where one was asked for, a preview."""
+OnBatch = Callable[[int, float], None]
+"""Called on the device thread with the width of a batch and the seconds its step took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A picture, and what is needed to decode it again."""
+
+    decoded: Decoded
+    state: State
+    stages: tuple[tuple[str, float], ...]
+    """Seconds by stage."""
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """One picture in the loop."""
+
+    job: Job
+    priority: Priority
+    deadline: float | None
+    on_step: OnStep
+    arrival: int
+    future: "asyncio.Future[Made]"
+    token: CancelToken = field(default_factory=CancelToken)
+    state: State | None = None
+    waited: int = 0
+    """Steps of others since its own last one."""
+    reported: int = 0
+    stages: dict[str, float] = field(default_factory=dict)
+
+    def rank(self) -> tuple[int, int, int]:
+        """Order of steps, largest first: aged priority, then who waited longest, then who came first."""
+        return (self.priority + self.waited // AGEING, self.waited, -self.arrival)
+
+    def key(self) -> Hashable:
+        """States with equal keys may share a forward pass."""
+        return self.state.batch_key if self.state is not None else id(self)
+
+
+def choose(entries: Sequence[Entry], width: int) -> list[Entry]:
+    """Return the pictures of the next step: the one whose turn it is, and up to `width` - 1 that can join it.
+
+    A picture that is passed over ages, so among n pictures each gets a step at least every 3 * AGEING + n steps.
+    """
+    ranked = sorted(entries, key=Entry.rank, reverse=True)
+    return [each for each in ranked if each.key() == ranked[0].key()][:width]
+
+
+class Batcher:
+    """Makes pictures with one engine. Use `make` on the event loop.
+
+    `clock` gives monotonic seconds; `guard` wraps the engine's work, to turn a framework's errors into ours.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        worker: DeviceWorker,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+        on_batch: OnBatch = lambda _width, _seconds: None,
+    ) -> None:
+        self.engine = engine
+        self._worker = worker
+        self._clock = clock
+        self._guard = guard
+        self._on_batch = on_batch
+        self._width = engine.max_batch
+        self._inbox: deque[Entry] = deque()
+        self._active: list[Entry] = []
+        self._driver: asyncio.Task[None] | None = None
+        self._arrivals = count()
+
+    async def make(
+        self,
+        job: Job,
+        *,
+        priority: Priority = Priority.NORMAL,
+        deadline: float | None = None,
+        on_step: OnStep = lambda _done, _preview: None,
+    ) -> Made:
+        """Make a picture. Cancelling returns once the device thread has left the job.
+
+        Raises `DeadlineExceeded` between steps once `deadline` (seconds of the clock) has passed, and whatever the
+        engine raises.
+        """
+        future = asyncio.get_running_loop().create_future()
+        entry = Entry(job, priority, deadline, on_step, next(self._arrivals), future)
+        self._inbox.append(entry)
+        if self._driver is None or self._driver.done():
+            self._driver = asyncio.create_task(self._drive())
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            entry.token.cancel()
+            await asyncio.wait([future])
+            future.exception()  # seen, so that nobody is told of an exception never retrieved
+            raise
+
+    async def decode_fp32(self, made: Made) -> Made:
+        """Decode the latents of a picture once more, in 32-bit floating point."""
+        began = self._clock()
+        decoded = await self._worker.run(lambda _: self.engine.finish(made.state, fp32=True))
+        return Made(decoded, made.state, (("decode", self._clock() - began),))
+
+    async def _drive(self) -> None:
+        while self._inbox:
+            try:
+                await self._worker.submit(self._rounds)
+            except BaseException as error:
+                self._fail_all(error if isinstance(error, Exception) else Cancelled())
+                if not isinstance(error, Exception):
+                    raise
+
+    def _rounds(self, token: CancelToken) -> Generator[None, None, None]:
+        """Work until nobody is left. Each `yield` ends a turn on the device thread."""
+        while True:
+            self._join_and_leave()
+            if not self._active:
+                return
+            fresh = next((each for each in self._active if each.state is None), None)
+            if fresh is not None:
+                self._guarded([fresh], partial(self._prepare, fresh))
+            else:
+                batch = choose(self._active, self._width)
+                self._guarded(batch, partial(self._step, batch))
+            yield
+
+    def _join_and_leave(self) -> None:
+        while self._inbox:
+            self._active.append(self._inbox.popleft())
+        for entry in list(self._active):
+            try:
+                self._check(entry)
+            except (Cancelled, DeadlineExceeded) as error:
+                self._fail(entry, error)
+
+    def _check(self, entry: Entry) -> None:
+        entry.token.check()
+        if entry.deadline is not None and self._clock() > entry.deadline:
+            raise DeadlineExceeded(f"the deadline passed after {entry.reported} of {entry.job.steps} steps")
+
+    def _guarded(self, entries: Sequence[Entry], work: Callable[[], None]) -> None:
+        """Do `work`; what it raises ends these entries and no others."""
+        try:
+            with self._guard():
+                work()
+        except Exception as error:
+            if isinstance(error, DeviceOutOfMemory) and len(entries) > 1:
+                self._width = len(entries) // 2  # nothing was advanced: the next round tries a narrower batch
+                return
+            traceback.clear_frames(error.__traceback__)
+            for entry in entries:
+                self._fail(entry, error)
+
+    def _prepare(self, entry: Entry) -> None:
+        began = self._clock()
+        entry.state = self.engine.prepare(entry.job)
+        entry.stages["encode_text"] = self._clock() - began
+
+    def _step(self, batch: Sequence[Entry]) -> None:
+        by_state = {id(entry.state): entry for entry in batch}
+
+        def pulse(state: State) -> None:
+            entry = by_state[id(state)]
+            self._report(entry, state)
+            self._check(entry)
+
+        began = self._clock()
+        self.engine.step([entry.state for entry in batch if entry.state is not None], pulse)
+        seconds = self._clock() - began
+        self._on_batch(len(batch), seconds)
+        for entry in self._active:
+            entry.waited += 1
+        for entry in batch:
+            entry.waited = 0
+            entry.stages["denoise"] = entry.stages.get("denoise", 0.0) + seconds
+            self._after_step(entry)
+
+    def _after_step(self, entry: Entry) -> None:
+        state = entry.state
+        if state is None:
+            return
+        self._report(entry, state)
+        if state.done >= state.total:
+            self._guarded([entry], partial(self._finish, entry, state))
+
+    def _report(self, entry: Entry, state: State) -> None:
+        if state.done == entry.reported:
+            return
+        entry.reported = state.done
+        every = entry.job.preview_every
+        wanted = every > 0 and state.done % every == 0 and state.done < state.total
+        entry.on_step(state.done, self.engine.preview(state) if wanted else None)
+
+    def _finish(self, entry: Entry, state: State) -> None:
+        began = self._clock()
+        decoded = self.engine.finish(state)
+        entry.stages["decode"] = self._clock() - began
+        self._active.remove(entry)
+        self._settle(entry, Made(decoded, state, tuple(entry.stages.items())), None)
+
+    def _fail(self, entry: Entry, error: Exception) -> None:
+        if entry in self._active:
+            self._active.remove(entry)
+        entry.state = None
+        self._settle(entry, None, error)
+
+    def _fail_all(self, error: Exception) -> None:
+        entries = [*self._active, *self._inbox]
+        self._inbox.clear()
+        for entry in entries:
+            self._fail(entry, error)
+
+    @staticmethod
+    def _settle(entry: Entry, made: Made | None, error: Exception | None) -> None:
+        def resolve() -> None:
+            if entry.future.done():
+                return
+            if made is not None:
+                entry.future.set_result(made)
+            else:
+                entry.future.set_exception(error or Cancelled())
+
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            entry.future.get_loop().call_soon_threadsafe(resolve)

@@ -1,0 +1,238 @@
+"""The composition root: settings -> device -> residency -> use case -> servicers -> app."""
+
+import logging
+import secrets
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
+from servekit.admission import Admission
+from servekit.app import App
+from servekit.device import DevicePlan, activate, plan_device
+from servekit.errors import ServingError
+from servekit.metrics import export_info, new_registry
+from servekit.residency import LoadFailed, ModelEvicted, ModelLoaded, ModelSpec, Residency, ResidencyEvent
+from servekit.worker import DeviceWorker
+from services.imagegen import catalog as catalogs
+from services.imagegen.attempts import Attempts
+from services.imagegen.backends.rewriter import GrpcRewriter
+from services.imagegen.batching import Batcher
+from services.imagegen.catalog import Catalog, ModelRow
+from services.imagegen.checks.black import is_black
+from services.imagegen.checks.nsfw import NsfwCheck
+from services.imagegen.domain import Job, SafetyPolicy
+from services.imagegen.engines.loader import EngineLoader, choose_dtype
+from services.imagegen.engines.registry import FAMILIES
+from services.imagegen.engines.weights import WeightStore
+from services.imagegen.generate import Generate
+from services.imagegen.metrics import ImagegenMetrics
+from services.imagegen.plan import Limits
+from services.imagegen.servicer import ImageServicer
+from services.imagegen.settings import ImagegenSettings
+
+logger = logging.getLogger(__name__)
+
+_DISK_BYTES_PER_S = 1e9
+"""Pace of loading that is assumed before the first load."""
+_SEED_BITS = 32
+SERVICE = "imagegen"
+VERSION = version("atelier-studio")
+
+
+def build(settings: ImagegenSettings) -> App:
+    """Return the app. Raises `CatalogError` with every mistake of the catalog, and `DeviceUnavailable`."""
+    hubs = {"logo_sdxl": settings.logo_sdxl_model_id} if settings.logo_sdxl_model_id else {}
+    catalog = catalogs.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
+    plan = plan_device(
+        settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
+    )
+    registry = new_registry(SERVICE, VERSION)
+    metrics = ImagegenMetrics(registry)
+    worker = DeviceWorker("imagegen-device", on_start=partial(activate, plan))
+    store = WeightStore(settings.models_dir, token=_token(settings), download=settings.download)
+    offered, hidden = _offered(catalog, store, settings.models)
+    residency = _residency(settings, catalog, store, plan, worker, metrics)
+    admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
+    safety = _safety_check(settings, plan, worker)
+    rewriter = GrpcRewriter(settings.rewrite_address, settings.rewrite_timeout_s) if settings.rewrite_address else None
+    attempts = Attempts(
+        catalog, offered, residency, is_black=is_black, safety_check=safety, rewriter=rewriter, metrics=metrics
+    )
+    generate = Generate(
+        catalog,
+        offered,
+        _limits(settings),
+        admission,
+        residency,
+        attempts,
+        metrics,
+        random_seed=partial(secrets.randbits, _SEED_BITS),
+        version=VERSION,
+    )
+    _export(registry, metrics, plan, admission, residency)
+    life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden)
+
+    def register(server: grpc.aio.Server) -> list[str]:
+        image_service_pb2_grpc.add_ImageServiceServicer_to_server(ImageServicer(generate), server)
+        return [image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name]
+
+    return App(settings, register, registry=registry, start=life.start, stop=life.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """What happens before the first call and after the last."""
+
+    worker: DeviceWorker
+    residency: Residency[Batcher]
+    safety: NsfwCheck | None
+    rewriter: GrpcRewriter | None
+    warm: tuple[ModelRow, ...]
+    plan: DevicePlan
+    hidden: dict[str, str]
+
+    async def start(self) -> None:
+        """Start the device thread and make the warm models ready."""
+        logger.info("device %s", self.plan.describe())
+        for model, reason in self.hidden.items():
+            logger.info("model %s is not offered: %s", model, reason)
+        await self.worker.start()
+        await self.residency.start()
+        if self.safety is not None:
+            await self.safety.load()
+        for row in self.warm:
+            await self._warm_up(row)
+
+    async def stop(self) -> None:
+        """Free the device and close what is open."""
+        await self.residency.close()
+        await self.worker.close()
+        if self.rewriter is not None:
+            await self.rewriter.close()
+
+    async def _warm_up(self, row: ModelRow) -> None:
+        """Load a model and let it run once, so that the first caller does not pay for it."""
+        width, height = row.size.default
+        job = Job(row.display_name, "", width, height, steps=1, guidance=row.guidance.default, seed=0)
+        try:
+            async with self.residency.acquire(row.weights) as lease:
+                await lease.value.make(job)
+        except ServingError as error:
+            logger.warning("model %s is not warm: %s", row.id, error)
+
+
+def _token(settings: ImagegenSettings) -> str | None:
+    return settings.hf_token.get_secret_value() if settings.hf_token else None
+
+
+def _offered(catalog: Catalog, store: WeightStore, wanted: tuple[str, ...]) -> tuple[frozenset[str], dict[str, str]]:
+    """Return the models to offer, and for each of the others why not."""
+    for model in wanted:
+        if model != "*":
+            catalog.get(model)
+    hidden = {}
+    for row in catalog.models.values():
+        if wanted and not {"*", row.id} & set(wanted):
+            hidden[row.id] = "the setting `models` leaves it out"
+        elif not wanted and (missing := _missing(row, catalog, store)):
+            hidden[row.id] = missing
+    return frozenset(catalog.models) - frozenset(hidden), hidden
+
+
+def _missing(row: ModelRow, catalog: Catalog, store: WeightStore) -> str:
+    needed = [row, *(catalog.adapters[each] for each in row.adapters)]
+    return "; ".join(store.missing(each) for each in needed if store.local(each) is None)
+
+
+def _residency(
+    settings: ImagegenSettings,
+    catalog: Catalog,
+    store: WeightStore,
+    plan: DevicePlan,
+    worker: DeviceWorker,
+    metrics: ImagegenMetrics,
+) -> Residency[Batcher]:
+    """Return the residency of all weights; rows that share weights are one entry."""
+    loader = EngineLoader(
+        catalog, store, plan, worker, max_batch=settings.max_batch, on_batch=partial(_observe_batch, metrics)
+    )
+    specs = [_spec(row, plan) for row in catalog.models.values() if not row.base]
+    return Residency(
+        specs,
+        loader,
+        budget_bytes=plan.budget_bytes,
+        idle_timeout_s=settings.idle_timeout_s,
+        on_event=partial(_observe_residency, metrics),
+    )
+
+
+def _spec(row: ModelRow, plan: DevicePlan) -> ModelSpec:
+    size = row.estimated_bytes(choose_dtype(row, plan))
+    return ModelSpec(row.id, bytes=size, load_s=1 + size / _DISK_BYTES_PER_S, exclusive=row.exclusive)
+
+
+def _observe_batch(metrics: ImagegenMetrics, model: str, width: int, seconds: float) -> None:
+    metrics.batch_size.labels(model).observe(width)
+    metrics.step_seconds.labels(model).observe(seconds)
+
+
+def _observe_residency(metrics: ImagegenMetrics, event: ResidencyEvent) -> None:
+    match event:
+        case ModelLoaded():
+            metrics.loads.labels(event.model_id, "host" if event.from_host else "disk").inc()
+            metrics.load_seconds.labels(event.model_id).observe(event.seconds)
+            metrics.resident_bytes.labels(event.model_id).set(event.bytes)
+        case ModelEvicted():
+            metrics.evictions.labels(event.model_id, event.reason.value).inc()
+            metrics.resident_bytes.labels(event.model_id).set(0)
+        case LoadFailed(cancelled=False):
+            metrics.load_failures.labels(event.model_id, type(event.error).__name__).inc()
+        case _:
+            pass
+
+
+def _safety_check(settings: ImagegenSettings, plan: DevicePlan, worker: DeviceWorker) -> NsfwCheck | None:
+    if not settings.nsfw_model:
+        return None
+    return NsfwCheck(
+        worker,
+        settings.nsfw_model,
+        plan.device,
+        unsafe=settings.nsfw_classes,
+        threshold=settings.nsfw_threshold,
+        token=_token(settings),
+    )
+
+
+def _limits(settings: ImagegenSettings) -> Limits:
+    return Limits(
+        max_count=settings.max_count,
+        max_side=settings.max_image_side,
+        safety=SafetyPolicy(settings.safety),
+        may_ignore_safety=settings.may_ignore_safety,
+    )
+
+
+def _warm(settings: ImagegenSettings, catalog: Catalog, offered: frozenset[str]) -> tuple[ModelRow, ...]:
+    rows = [catalog.default(offered) if each == "default" else catalog.get(each) for each in settings.warm]
+    return tuple(row for row in rows if row is not None)
+
+
+def _export(
+    registry: CollectorRegistry,
+    metrics: ImagegenMetrics,
+    plan: DevicePlan,
+    admission: Admission,
+    residency: Residency[Batcher],
+) -> None:
+    facts = {"kind": plan.kind, "device": plan.device, "name": plan.name, "dtype": plan.dtype, "reason": plan.reason}
+    export_info(registry, "imagegen_device", "The device and why it was chosen.", facts)
+    metrics.watch("imagegen_queue_depth", "Requests that wait.", lambda: admission.queued)
+    metrics.watch("imagegen_running", "Requests being worked on.", lambda: admission.running)
+    metrics.watch("imagegen_queue_eta_seconds", "Seconds until a new request would start.", admission.eta_s)
+    metrics.watch("imagegen_budget_bytes", "Bytes that weights may take.", lambda: plan.budget_bytes)
+    metrics.watch("imagegen_used_bytes", "Bytes of weights on the device.", lambda: residency.status().used_bytes)

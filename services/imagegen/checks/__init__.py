@@ -1,0 +1,1 @@
+"""What looks at a picture before anybody else does."""

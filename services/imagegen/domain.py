@@ -1,0 +1,289 @@
+"""The values that image generation is about. Plain data: no gRPC, no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servekit.errors import NotFound, PreconditionFailed
+
+Pixels = NDArray[np.uint8]
+"""A picture, shape (height, width, 3), sRGB."""
+
+
+class UnknownModel(NotFound):
+    """The catalog has no such model."""
+
+    reason = "UNKNOWN_MODEL"
+
+
+class ModelUnavailable(PreconditionFailed):
+    """The model's weights cannot be had; the message says how to fix it."""
+
+    reason = "MODEL_UNAVAILABLE"
+
+
+class Priority(IntEnum):
+    """Order among requests that wait for the same device; higher goes first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+
+
+class ImageFormat(Enum):
+    """File format of a picture; the value is its media type."""
+
+    PNG = "image/png"
+    JPEG = "image/jpeg"
+    WEBP = "image/webp"
+
+
+class SafetyPolicy(Enum):
+    """What happens to a picture that the safety check flags."""
+
+    BLOCK = "block"
+    FLAG = "flag"
+    IGNORE = "ignore"
+
+
+class Cause(Enum):
+    """Why an attempt's picture was rejected."""
+
+    NON_FINITE = "non_finite"
+    BLACK = "black"
+    UNSAFE = "unsafe"
+
+
+class Remedy(Enum):
+    """What changes in the next attempt."""
+
+    DECODE_FP32 = "decode_fp32"
+    NEXT_SEED = "next_seed"
+    REWRITE = "rewrite"
+    FALLBACK_MODEL = "fallback_model"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterChoice:
+    """A LoRA adapter as a request names it."""
+
+    id: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """A picture to start from."""
+
+    pixels: Pixels
+    mask: NDArray[np.uint8] | None
+    """Shape (height, width); 255 is painted anew, 0 is kept. None for no mask."""
+    strength: float
+    """How far to depart from the source, over 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What a caller asks for, valid in itself but not yet fitted to a model. None means the model's default."""
+
+    prompt: str
+    negative_prompt: str = ""
+    model: str = ""
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    seed: int | None = None
+    count: int = 1
+    scheduler: str = ""
+    format: ImageFormat = ImageFormat.PNG
+    quality: int = 90
+    refine: bool | None = None
+    adapters: tuple[AdapterChoice, ...] = ()
+    source: SourceImage | None = None
+    priority: Priority = Priority.NORMAL
+    safety: SafetyPolicy | None = None
+    dry_run: bool = False
+    exclusive_batch: bool = False
+    preview_every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """A requested value that was changed to something the model supports."""
+
+    field: str
+    requested: str
+    used: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One picture to make, every value settled."""
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    scheduler: str = ""
+    adapters: tuple[AdapterChoice, ...] = ()
+    source: SourceImage | None = None
+    alone: bool = False
+    """True to share no forward pass with other jobs."""
+    preview_every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What an engine made of a job."""
+
+    pixels: Pixels
+    finite: bool
+    """False if a latent or decoded value was NaN or infinite; `pixels` then mean nothing."""
+    can_decode_fp32: bool
+    """True if decoding the same latents in 32-bit floating point may give something better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Outcome of the safety check of one picture."""
+
+    flagged: bool
+    score: float
+    """Highest score of the unsafe classes, 0 to 1."""
+    threshold: float
+    detector: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to make a picture."""
+
+    number: int
+    model: str
+    seed: int
+    cause: Cause | None
+    """Why it was rejected; None if it was accepted."""
+    remedy: Remedy | None
+    """What was tried next; None if nothing."""
+
+
+# ---- events of a generation, in the order in which they happen ----
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The request waits behind `position` others, for about `eta_s` seconds (0 when unknown)."""
+
+    position: int
+    eta_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The model's weights are on their way; `fraction` runs from 0 to 1."""
+
+    model: str
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Denoising steps done and to do over all pictures of the request, and seconds left (0 when unknown)."""
+
+    step: int
+    total: int
+    eta_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A small JPEG of picture `index` after `step` steps."""
+
+    index: int
+    step: int
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An attempt at picture `index` failed and another begins."""
+
+    attempt: Attempt
+    index: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RewrittenPrompt:
+    """The prompt was changed after a picture was flagged."""
+
+    original: str
+    prompt: str
+    reason: str
+    by_llm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A finished picture file."""
+
+    index: int
+    format: ImageFormat
+    data: bytes
+    seed: int
+    width: int
+    height: int
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Picture `index` may not be shown."""
+
+    index: int
+    cause: Cause
+    attempts: Sequence[Attempt]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReady:
+    """What a generation would do."""
+
+    model: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    scheduler: str
+    count: int
+    eta_s: float
+    resident: bool
+    adjustments: Sequence[Adjustment]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of a generation."""
+
+    model: str
+    seeds: Sequence[int]
+    adjustments: Sequence[Adjustment]
+    attempts: Sequence[Attempt]
+    stages: Sequence[tuple[str, float]]
+    """Seconds by stage, in order."""
+    total_s: float
+    images: int
+    blocked: int
+    untrained: bool
+    steps: int
+
+
+Event = Queued | Loading | Progress | Preview | Retry | RewrittenPrompt | Picture | Blocked | PlanReady | Summary

@@ -1,0 +1,1 @@
+"""What turns a job into pixels. Only here and in `checks` is torch imported."""

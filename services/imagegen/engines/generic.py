@@ -1,0 +1,121 @@
+"""Any other diffusers pipeline, run whole: one request at a time, progress and cancel at every step."""
+
+import inspect
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+
+from services.imagegen.catalog import ModelRow
+from services.imagegen.domain import Decoded, Job, Pixels
+from services.imagegen.engines.pictures import all_finite, measured_bytes, to_pixels
+from services.imagegen.engines.schedulers import fresh
+from services.imagegen.ports import Pulse
+
+
+@dataclass(eq=False, slots=True)
+class GenericState:
+    """One picture in the making."""
+
+    job: Job
+    total: int
+    done: int = 0
+    latents: torch.Tensor | None = None
+    image: torch.Tensor | None = None
+    """The decoded picture, shape (3, height, width), 0 to 1."""
+
+    @property
+    def batch_key(self) -> Hashable:
+        """Unique: a whole pipeline is never shared."""
+        return id(self)
+
+
+class GenericEngine:
+    """Runs a pipeline's own `__call__`. See `ports.Engine`."""
+
+    max_batch = 1
+
+    def __init__(self, row: ModelRow, pipeline: Any, adapter_path: Callable[[str], Path], max_batch: int) -> None:
+        del adapter_path, max_batch  # a whole pipeline takes neither
+        self._row = row
+        self._pipeline = pipeline
+        self._scheduler = pipeline.scheduler
+        self._accepted = inspect.signature(type(pipeline).__call__).parameters
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that the weights take."""
+        return measured_bytes(self._pipeline)
+
+    def prepare(self, job: Job) -> GenericState:
+        """Note the job; the pipeline itself encodes and draws."""
+        return GenericState(job=job, total=job.steps)
+
+    def step(self, states: Sequence[GenericState], pulse: Pulse) -> None:
+        """Run every state to its end, calling `pulse` after each denoising step."""
+        for state in states:
+            self._run(state, pulse)
+
+    def finish(self, state: GenericState, *, fp32: bool = False) -> Decoded:
+        """Return the picture; `fp32` decodes the last latents once more."""
+        if state.image is None:
+            raise RuntimeError("finish before the last step")
+        image = self._decode_fp32(state) if fp32 else state.image
+        latents_finite = state.latents is None or all_finite(state.latents)
+        return Decoded(
+            pixels=to_pixels(image),
+            finite=latents_finite and all_finite(image),
+            can_decode_fp32=latents_finite and not fp32 and self._has_16_bit_vae() and state.latents is not None,
+        )
+
+    def preview(self, state: GenericState) -> Pixels | None:
+        """Return nothing: what the latents mean is the pipeline's own business."""
+        return None
+
+    def _run(self, state: GenericState, pulse: Pulse) -> None:
+        def on_step_end(_pipeline: Any, step: int, _timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+            state.done = min(step + 1, state.total)
+            state.latents = values["latents"]
+            pulse(state)
+            return {}
+
+        job = state.job
+        wanted = {
+            "prompt": job.prompt,
+            "negative_prompt": job.negative_prompt if self._row.can("negative_prompt") else None,
+            "width": job.width,
+            "height": job.height,
+            "num_inference_steps": job.steps,
+            "guidance_scale": job.guidance,
+            "max_sequence_length": self._row.max_tokens,
+            "generator": torch.Generator("cpu").manual_seed(job.seed),
+            "output_type": "pt",
+            "callback_on_step_end": on_step_end,
+            "callback_on_step_end_tensor_inputs": ["latents"],
+        }
+        self._pipeline.scheduler = fresh(self._scheduler, job.scheduler)
+        with torch.inference_mode():
+            result = self._pipeline(**{key: value for key, value in wanted.items() if key in self._accepted})
+        state.image = result.images[0]
+        state.done = state.total
+
+    def _has_16_bit_vae(self) -> bool:
+        vae = getattr(self._pipeline, "vae", None)
+        return isinstance(vae, AutoencoderKL) and self._pipeline.vae.dtype != torch.float32
+
+    def _decode_fp32(self, state: GenericState) -> torch.Tensor:
+        if state.latents is None:
+            raise RuntimeError("no latents to decode")
+        vae = self._pipeline.vae
+        usual = vae.dtype
+        latents = state.latents.float() / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
+        vae.to(dtype=torch.float32)
+        try:
+            with torch.inference_mode():
+                image: torch.Tensor = vae.decode(latents, return_dict=False)[0][0]
+        finally:
+            vae.to(dtype=usual)
+        return (image * 0.5 + 0.5).clamp(0, 1)

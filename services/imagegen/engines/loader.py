@@ -1,0 +1,91 @@
+"""Brings the catalog's models to the device for `servekit.residency`."""
+
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+
+from servekit.device import DevicePlan, out_of_memory_as, release_unused
+from servekit.residency import Loaded, OnProgress
+from servekit.worker import CancelToken, DeviceWorker
+from services.imagegen.batching import Batcher
+from services.imagegen.catalog import Catalog, Dtype, ModelRow, Weights
+from services.imagegen.engines import registry
+from services.imagegen.engines.weights import WeightStore
+from services.imagegen.ports import Engine
+
+FETCH_SHARE = 0.5
+"""Share of the progress that a download takes."""
+
+
+def choose_dtype(row: ModelRow, plan: DevicePlan) -> Dtype:
+    """Return the data type of a row's weights on a device: the row's wish, but no float16 arithmetic on a CPU."""
+    wish: Dtype = plan.dtype if row.dtype == "auto" else row.dtype
+    return plan.dtype if wish == "float16" and plan.kind == "cpu" else wish
+
+
+class EngineLoader:
+    """`residency.Loader` of batchers. `on_batch(model_id, width, seconds)` hears of every step."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: WeightStore,
+        plan: DevicePlan,
+        worker: DeviceWorker,
+        *,
+        max_batch: int,
+        on_batch: Callable[[str, int, float], None],
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._plan = plan
+        self._worker = worker
+        self._max_batch = max_batch
+        self._on_batch = on_batch
+
+    async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Batcher]:
+        """Fetch what is missing, then load it on the device thread, a component a turn."""
+        row = self._catalog.get(model_id)
+        root, parts = await self._fetch(row, lambda share: on_progress(share * FETCH_SHARE), token)
+        share = 1.0 if row.source else FETCH_SHARE
+
+        def on_loaded(done: float) -> None:
+            on_progress(1 - share + done * share)
+
+        try:
+            engine = await self._worker.submit(lambda _: self._steps(row, root, parts, on_loaded), token)
+        except BaseException:
+            await self._worker.run(lambda _: release_unused(self._plan))
+            raise
+        batcher = Batcher(
+            engine,
+            self._worker,
+            guard=partial(out_of_memory_as, self._plan),
+            on_batch=lambda width, seconds: self._on_batch(model_id, width, seconds),
+        )
+        return Loaded(batcher, engine.resident_bytes)
+
+    async def unload(self, value: Batcher) -> None:
+        """Give up the model; returns when its bytes are free."""
+        del value  # the only reference
+        await self._worker.run(lambda _: release_unused(self._plan))
+
+    def _steps(
+        self, row: ModelRow, root: Path, parts: dict[str, Path], on_progress: OnProgress
+    ) -> Generator[None, None, Engine]:
+        from services.imagegen.engines.loading import load_pipeline
+
+        dtype = choose_dtype(row, self._plan)
+        with out_of_memory_as(self._plan, row.estimated_bytes(dtype)):
+            pipeline = yield from load_pipeline(
+                row, root, parts, device=self._plan.device, dtype_name=dtype, on_progress=on_progress
+            )
+            return registry.build(row, pipeline, self._store.adapter_path(self._catalog), self._max_batch)
+
+    async def _fetch(self, row: ModelRow, on_progress: OnProgress, token: CancelToken) -> tuple[Path, dict[str, Path]]:
+        root = await self._store.fetch(row.id, row, on_progress, token)
+        parts = {
+            name: await self._store.fetch(f"{row.id}.{name}", Weights(hub=part.hub), on_progress, token)
+            for name, part in row.components.items()
+        }
+        return root, parts

@@ -1,0 +1,33 @@
+"""Encoded prompts, kept for the next request with the same words."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import torch
+
+Embeddings = tuple[torch.Tensor, ...]
+
+
+class PromptCache:
+    """Embeddings by key, least recently used first out, bounded by bytes."""
+
+    def __init__(self, max_bytes: int = 256 * 1024**2) -> None:
+        self._max_bytes = max_bytes
+        self._held = 0
+        self._entries: OrderedDict[Hashable, Embeddings] = OrderedDict()
+
+    def get(self, key: Hashable, encode: Callable[[], Embeddings]) -> Embeddings:
+        """Return the embeddings of `key`, encoding them if they are not held."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key]
+        embeddings = self._entries[key] = encode()
+        self._held += _bytes(embeddings)
+        while self._held > self._max_bytes and len(self._entries) > 1:
+            _, oldest = self._entries.popitem(last=False)
+            self._held -= _bytes(oldest)
+        return embeddings
+
+
+def _bytes(embeddings: Embeddings) -> int:
+    return sum(each.numel() * each.element_size() for each in embeddings)

@@ -1,0 +1,115 @@
+"""Where weights are on this disk, and how the hub's get there. Only safetensors, never pickles."""
+
+import asyncio
+import fnmatch
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from servekit.worker import CancelToken
+from services.imagegen.catalog import Catalog, Weights
+from services.imagegen.domain import ModelUnavailable
+
+_WANTED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
+_UNWANTED = ("flux1-*.safetensors", "sd_xl_*.safetensors", "*_0.9vae.safetensors", "sd3*.safetensors", "*.fp16.*")
+"""Single-file copies of the same weights and 16-bit variants beside the full ones."""
+
+
+class WeightStore:
+    """The weights of a catalog's rows."""
+
+    def __init__(self, models_dir: Path, *, token: str | None, download: bool) -> None:
+        self._models_dir = models_dir
+        self._token = token
+        self._download = download
+
+    def local(self, weights: Weights) -> Path | None:
+        """Return the folder of the weights, None if they are not on this disk."""
+        if weights.source:
+            path = self._models_dir / weights.source
+            return path if any(path.glob("*.json")) or any(path.glob("*.safetensors")) else None
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(weights.hub, "model_index.json", revision=weights.revision or None)
+        return Path(found).parent if isinstance(found, str) else None
+
+    def require(self, name: str, weights: Weights) -> Path:
+        """Return the folder of the weights; raises `ModelUnavailable` saying how to get them."""
+        path = self.local(weights)
+        if path is None:
+            raise ModelUnavailable(f"{name}: {self.missing(weights)}")
+        return path
+
+    def missing(self, weights: Weights) -> str:
+        """Say, for people, why the weights are not here and what to do."""
+        if weights.source:
+            return f"no weights in {weights.source} below the models folder; export them there, or set models_dir"
+        return f"{weights.place} is not in the hub's cache on this disk; allow `download` and name it in `models`"
+
+    def adapter_path(self, catalog: Catalog) -> Callable[[str], Path]:
+        """Return the function from an adapter's id to its folder; raises `ModelUnavailable` if it is not here."""
+        return lambda adapter_id: self.require(f"adapter {adapter_id}", catalog.adapters[adapter_id])
+
+    async def fetch(
+        self, name: str, weights: Weights, on_progress: Callable[[float], None], token: CancelToken
+    ) -> Path:
+        """Return the folder of the weights, downloading them if need be, a file at a time.
+
+        Raises `ModelUnavailable` saying how to get them, `Cancelled` between files.
+        """
+        if weights.source or (self.local(weights) and not self._download):
+            return self.require(name, weights)
+        if not self._download:
+            raise ModelUnavailable(f"{name}: {self.missing(weights)}")
+        return await asyncio.to_thread(self._fetch, name, weights, on_progress, token)
+
+    def _fetch(self, name: str, weights: Weights, on_progress: Callable[[float], None], token: CancelToken) -> Path:
+        from huggingface_hub import HfApi, hf_hub_download
+
+        revision = weights.revision or None
+        try:
+            info = HfApi(token=self._token).model_info(weights.hub, revision=revision, files_metadata=True)
+            files = _wanted(info.siblings or ())
+            total, done, path = sum(size for _, size in files) or 1, 0, ""
+            for file, size in files:
+                token.check()
+                path = hf_hub_download(weights.hub, file, revision=info.sha, token=self._token)
+                done += size
+                on_progress(done / total)
+        except (OSError, ValueError) as error:
+            local = self.local(weights)
+            if local is not None:
+                return local  # the hub is out of reach, the cache is not
+            raise ModelUnavailable(_explained(name, weights, error, self._token)) from error
+        if not path:
+            raise ModelUnavailable(f"{name}: {weights.place} has no safetensors weights")
+        return _root(Path(path), files[-1][0])
+
+
+def _wanted(siblings: Sequence[Any]) -> list[tuple[str, int]]:
+    files = [(each.rfilename, each.size or 0) for each in siblings]
+    return [
+        (file, size)
+        for file, size in files
+        if any(fnmatch.fnmatch(file, each) for each in _WANTED)
+        and not any(fnmatch.fnmatch(file, each) for each in _UNWANTED)
+    ]
+
+
+def _root(path: Path, file: str) -> Path:
+    return path.parents[len(Path(file).parts) - 1]
+
+
+def _explained(name: str, weights: Weights, error: Exception, token: str | None) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    page = f"https://huggingface.co/{weights.hub}"
+    if isinstance(error, GatedRepoError):
+        what = "HF_TOKEN's account must accept its licence" if token else "accept its licence and set HF_TOKEN"
+        return f"{name}: {weights.hub} is gated, {what}: {page}"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{name}: the hub knows no {weights.hub}, or it is private and HF_TOKEN may not read it: {page}"
+    return (
+        f"{name}: {weights.place} is not on this disk and the hub cannot be reached ({type(error).__name__});"
+        " download it where there is a network and set HF_HUB_CACHE, or use a local `source`"
+    )

@@ -1,0 +1,236 @@
+"""The use case: from a request to pictures, with everything that happens on the way told as events."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from servekit.admission import Admission
+from servekit.admission.queue import Pace
+from servekit.errors import PreconditionFailed
+from servekit.events import EventStream
+from servekit.residency import ModelState, Residency
+from services.imagegen.attempts import Accepted, Attempts, Course
+from services.imagegen.batching import Batcher
+from services.imagegen.catalog import Catalog, ModelRow
+from services.imagegen.domain import (
+    Attempt,
+    Blocked,
+    Event,
+    GenerationRequest,
+    Job,
+    ModelUnavailable,
+    Picture,
+    Pixels,
+    PlanReady,
+    Preview,
+    Progress,
+    Queued,
+    Summary,
+)
+from services.imagegen.media import encode, encode_preview, record
+from services.imagegen.metrics import ImagegenMetrics
+from services.imagegen.plan import Limits, Plan, resolve
+
+
+@dataclass(slots=True)
+class _Run:
+    """One request while it is being worked on."""
+
+    plan: Plan
+    deadline: float | None
+    events: EventStream[Event]
+    began: float
+    stages: dict[str, float] = field(default_factory=dict)
+    done: dict[int, int] = field(default_factory=dict)
+    """Steps done by picture."""
+    denoising_since: float = 0.0
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Note a stage's seconds: of the pictures made side by side, the longest counts."""
+        self.stages[stage] = max(self.stages.get(stage, 0.0), seconds)
+
+
+class Generate:
+    """Makes pictures. `offered` are the models that may be used, `version` goes into the files' records."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        offered: frozenset[str],
+        limits: Limits,
+        admission: Admission,
+        residency: Residency[Batcher],
+        attempts: Attempts,
+        metrics: ImagegenMetrics,
+        *,
+        random_seed: Callable[[], int],
+        version: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalog = catalog
+        self._offered = offered
+        self._limits = limits
+        self._admission = admission
+        self._residency = residency
+        self._attempts = attempts
+        self._metrics = metrics
+        self._random_seed = random_seed
+        self._version = version
+        self._clock = clock
+        self._pace = Pace()
+
+    async def __call__(
+        self, request: GenerationRequest, events: EventStream[Event], deadline: float | None = None
+    ) -> None:
+        """Make the pictures of a request and put what happens into `events`, a `Summary` last.
+
+        `deadline` is in seconds of the clock. Raises `UnknownModel`, `ModelUnavailable`, `InvalidRequest`,
+        `PermissionDenied`, `Overloaded`, `DeadlineTooShort`, `DeadlineExceeded`, `DeviceOutOfMemory`, and whatever an
+        engine raises. A picture that may not be shown is an event.
+        """
+        began = self._clock()
+        plan = resolve(request, self._row(request.model), self._catalog, self._limits, self._random_seed)
+        run = _Run(plan, deadline, events, began)
+        if request.dry_run:
+            events.put(self._planned(plan))
+            events.put(self._summary(run, []))
+            return
+        async with self._admission.admit(
+            plan.row.weights,
+            priority=request.priority,
+            work=plan.work,
+            setup_s=self._residency.load_seconds(plan.row.weights),
+            deadline=deadline,
+            on_queued=lambda position, eta_s: events.put(Queued(position, eta_s)),
+        ) as ticket:
+            run.took("queue", ticket.queued_s)
+            courses = await self._pictures(run, ticket.begin)
+        events.put(self._summary(run, courses))
+
+    def _row(self, model: str) -> ModelRow:
+        if not model:
+            row = self._catalog.default(self._offered)
+            if row is None:
+                raise ModelUnavailable("this server offers no model: no weights were found; see its log")
+            return row
+        row = self._catalog.get(model)
+        if row.id not in self._offered:
+            raise ModelUnavailable(
+                f"{row.id} is not offered here: its weights ({row.place}) are not on this server's disk, or the"
+                " setting `models` leaves it out; add it to `models` to have it loaded or downloaded"
+            )
+        return row
+
+    async def _pictures(self, run: _Run, begin: Callable[[], None]) -> list[Course]:
+        """Make all pictures side by side; they share forward passes where the engine can."""
+        courses = [self._course(run, index, begin) for index in range(run.plan.request.count)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for course in courses:
+                    group.create_task(self._picture(run, course))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        denoising = run.stages.get("denoise", 0.0)
+        if denoising and run.plan.work:
+            self._pace.record(run.plan.row.weights, denoising / run.plan.work)
+        return courses
+
+    def _course(self, run: _Run, index: int, begin: Callable[[], None]) -> Course:
+        request = run.plan.request
+
+        def on_loaded(seconds: float) -> None:
+            run.took("load", seconds)
+            begin()
+
+        return Course(
+            index=index,
+            row=run.plan.row,
+            job=run.plan.job(index),
+            safety=run.plan.safety,
+            seed_stride=request.count,
+            priority=request.priority,
+            deadline=run.deadline,
+            emit=run.events.put,
+            on_step=lambda done, preview: self._stepped(run, index, done, preview),
+            on_loaded=on_loaded,
+            refit=lambda row, job: self._refit(request, row, job),
+        )
+
+    async def _picture(self, run: _Run, course: Course) -> None:
+        """Bring one picture to its end and tell of it."""
+        accepted = await self._attempts.make(course)
+        for stage, seconds in course.stages.items():
+            run.took(stage, seconds)
+            self._metrics.stage_seconds.labels(course.row.id, stage).observe(seconds)
+        if accepted is None:
+            cause = course.attempts[-1].cause
+            if cause is None:
+                raise PreconditionFailed("a rejected picture has no cause")
+            run.events.put(Blocked(course.index, cause, tuple(course.attempts)))
+            self._metrics.images.labels(course.row.id, "blocked").inc()
+            return
+        run.events.put(await self._file(run, course, accepted))
+        self._metrics.images.labels(course.row.id, "sent").inc()
+
+    async def _file(self, run: _Run, course: Course, accepted: Accepted) -> Picture:
+        request, job = run.plan.request, course.job
+        began = self._clock()
+        facts = record(job, course.row.id, course.row.place, self._version)
+        data = await encode(accepted.pixels, request.format, request.quality, facts)
+        run.took("encode_media", self._clock() - began)
+        height, width, _ = accepted.pixels.shape
+        return Picture(course.index, request.format, data, job.seed, width, height, accepted.verdict)
+
+    def _stepped(self, run: _Run, index: int, done: int, preview: Pixels | None) -> None:
+        """Tell of a step. Called on the device thread."""
+        now = self._clock()
+        run.denoising_since = run.denoising_since or now
+        run.done[index] = done
+        step, total = sum(run.done.values()), run.plan.first.steps * run.plan.request.count
+        passed = now - run.denoising_since
+        eta_s = passed / (step - 1) * (total - step) if step > 1 else 0.0
+        run.events.put(Progress(min(step, total), total, eta_s), droppable=True)
+        if preview is not None:
+            run.events.put(Preview(index, done, encode_preview(preview)), droppable=True)
+
+    def _refit(self, request: GenerationRequest, row: ModelRow, job: Job) -> Job:
+        """Fit a job to the fallback model: the same words, seed and size, that model's own everything else."""
+        asked = replace(
+            request, prompt=job.prompt, seed=job.seed, steps=None, guidance=None, scheduler="", adapters=(), source=None
+        )
+        return resolve(asked, row, self._catalog, self._limits, self._random_seed).first
+
+    def _planned(self, plan: Plan) -> PlanReady:
+        pace = self._pace.of(plan.row.weights)
+        status = self._residency.model_status(plan.row.weights)
+        waits_s = self._admission.eta_s() + self._residency.load_seconds(plan.row.weights)
+        return PlanReady(
+            model=plan.row.id,
+            width=plan.first.width,
+            height=plan.first.height,
+            steps=plan.first.steps,
+            guidance=plan.first.guidance,
+            scheduler=plan.first.scheduler,
+            count=plan.request.count,
+            eta_s=0.0 if pace is None else waits_s + pace * plan.work,
+            resident=status.state is ModelState.READY,
+            adjustments=plan.adjustments,
+        )
+
+    def _summary(self, run: _Run, courses: list[Course]) -> Summary:
+        attempts: list[Attempt] = [attempt for course in courses for attempt in course.attempts]
+        sent = [course for course in courses if course.attempts[-1].cause is None]
+        last = courses[-1].row if courses else run.plan.row
+        return Summary(
+            model=last.id,
+            seeds=[course.job.seed for course in sent],
+            adjustments=run.plan.adjustments,
+            attempts=attempts,
+            stages=list(run.stages.items()),
+            total_s=self._clock() - run.began,
+            images=len(sent),
+            blocked=len(courses) - len(sent),
+            untrained=last.untrained,
+            steps=run.plan.first.steps,
+        )

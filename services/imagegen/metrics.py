@@ -1,0 +1,54 @@
+"""Every metric of this service."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class ImagegenMetrics:
+    """Counters, gauges and histograms, named `imagegen_*`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self.images = self._counter("imagegen_images_total", "Pictures by outcome: sent or blocked.", "outcome")
+        self.steps = self._counter("imagegen_steps_total", "Denoising steps of single pictures.")
+        self.stage_seconds = self._histogram("imagegen_stage_seconds", "Seconds by stage of a request.", "stage")
+        self.batch_size = self._histogram(
+            "imagegen_batch_size", "Pictures that shared a forward pass.", buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+        )
+        self.step_seconds = self._histogram("imagegen_step_seconds", "Seconds of a step.", buckets=_STEP_SECONDS)
+        self.verdicts = self._counter(
+            "imagegen_verdicts_total", "Attempts by verdict: accepted, non_finite, black or unsafe.", "verdict"
+        )
+        self.retries = self._counter("imagegen_retries_total", "Attempts that led to another, by remedy.", "remedy")
+        self.recoveries = self._counter(
+            "imagegen_recoveries_total", "Pictures that were usable after a remedy, by the last remedy.", "remedy"
+        )
+        self.fallbacks = Counter(
+            "imagegen_fallbacks_total",
+            "Pictures handed from one model to another.",
+            ("from_model", "to_model"),
+            registry=registry,
+        )
+        self.loads = self._counter("imagegen_model_loads_total", "Loads by origin: disk or host memory.", "origin")
+        self.load_seconds = self._histogram("imagegen_model_load_seconds", "Seconds to load a model.")
+        self.load_failures = self._counter("imagegen_model_load_failures_total", "Failed loads by error.", "error")
+        self.evictions = self._counter("imagegen_model_evictions_total", "Models that left the device.", "reason")
+        self.resident_bytes = Gauge(
+            "imagegen_model_resident_bytes", "Bytes of a model on the device.", ("model",), registry=registry
+        )
+
+    def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        """Export a gauge that is read when it is scraped."""
+        Gauge(name, documentation, registry=self._registry).set_function(read)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, ("model", *labels), registry=self._registry)
+
+    def _histogram(
+        self, name: str, documentation: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        return Histogram(name, documentation, ("model", *labels), registry=self._registry, buckets=buckets)

@@ -1,0 +1,146 @@
+"""Fits a request to a model: defaults filled in, values clamped, every change reported. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from servekit.errors import InvalidRequest, PermissionDenied, Violation
+from services.imagegen.catalog import Catalog, ModelRow, Span
+from services.imagegen.domain import AdapterChoice, Adjustment, GenerationRequest, Job, SafetyPolicy
+
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the deployment allows."""
+
+    max_count: int = 8
+    max_side: int | None = None
+    """Longest side of a picture in pixels; None leaves it to the model."""
+    safety: SafetyPolicy = SafetyPolicy.BLOCK
+    """What happens to flagged pictures unless the request says."""
+    may_ignore_safety: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request with every value settled."""
+
+    row: ModelRow
+    request: GenerationRequest
+    first: Job
+    """The job of the first picture."""
+    safety: SafetyPolicy
+    adjustments: tuple[Adjustment, ...]
+
+    @property
+    def work(self) -> float:
+        """Amount of work, proportional to time: steps x megapixels x forward passes, over all pictures."""
+        passes = 2 if self.row.cfg == "true" and self.first.guidance > 1 else 1
+        return self.first.steps * self.first.width * self.first.height / 1e6 * passes * self.request.count
+
+    def job(self, index: int) -> Job:
+        """Return the job of picture `index`."""
+        return replace(self.first, seed=self.first.seed + index)
+
+
+def resolve(
+    request: GenerationRequest, row: ModelRow, catalog: Catalog, limits: Limits, random_seed: Callable[[], int]
+) -> Plan:
+    """Return the plan of a request on a model.
+
+    Raises `InvalidRequest` with everything that the model cannot do at all, `PermissionDenied` if the safety check may
+    not be ignored.
+    """
+    violations = [*_count(request, limits), *_scheduler(request, row), *_adapters(request, row, catalog)]
+    violations += _source(request, row)
+    if violations:
+        raise InvalidRequest(violations)
+    if request.safety is SafetyPolicy.IGNORE and not limits.may_ignore_safety:
+        raise PermissionDenied("this server does not let callers ignore the safety check")
+    adjustments: list[Adjustment] = []
+    width, height = _size(request, row, limits, adjustments)
+    first = Job(
+        prompt=request.prompt,
+        negative_prompt=_negative(request, row, adjustments),
+        width=width,
+        height=height,
+        steps=round(_clamped("steps", request.steps, row.steps, adjustments)),
+        guidance=_clamped("guidance", request.guidance, row.guidance, adjustments),
+        seed=random_seed() if request.seed is None else request.seed,
+        scheduler=request.scheduler or next(iter(row.schedulers), ""),
+        adapters=(*map(AdapterChoice, row.adapters), *request.adapters),
+        source=request.source,
+        alone=request.exclusive_batch,
+        preview_every=request.preview_every,
+    )
+    if request.refine:
+        adjustments.append(Adjustment("refine", "true", "false", f"{row.id} has no refiner"))
+    return Plan(row, request, first, request.safety or limits.safety, tuple(adjustments))
+
+
+def _count(request: GenerationRequest, limits: Limits) -> list[Violation]:
+    if request.count <= limits.max_count:
+        return []
+    return [Violation("count", f"must be 1 to {limits.max_count}, not {request.count}")]
+
+
+def _scheduler(request: GenerationRequest, row: ModelRow) -> list[Violation]:
+    if not request.scheduler or request.scheduler in row.schedulers:
+        return []
+    offered = ", ".join(row.schedulers) or "none by name; leave it empty"
+    return [Violation("scheduler", f"{row.id} offers {offered}")]
+
+
+def _adapters(request: GenerationRequest, row: ModelRow, catalog: Catalog) -> list[Violation]:
+    fitting = [each.id for each in catalog.adapters.values() if each.base == row.weights and row.can("adapters")]
+    offered = ", ".join(fitting) or "no adapters"
+    return [
+        Violation(f"adapters[{index}].id", f"no adapter {each.id!r} for {row.id}, which takes {offered}")
+        for index, each in enumerate(request.adapters)
+        if each.id not in fitting
+    ]
+
+
+def _source(request: GenerationRequest, row: ModelRow) -> list[Violation]:
+    if request.source is None:
+        return []
+    violations = []
+    if not row.can("image_to_image"):
+        violations.append(Violation("source", f"{row.id} cannot start from a picture; leave it unset"))
+    if request.source.mask is not None and not row.can("inpainting"):
+        violations.append(Violation("source.mask", f"{row.id} cannot inpaint; leave it empty"))
+    return violations
+
+
+def _size(request: GenerationRequest, row: ModelRow, limits: Limits, adjustments: list[Adjustment]) -> tuple[int, int]:
+    """Shrink to the longest side allowed with the proportions kept, then clamp and round each side."""
+    asked = (request.width or row.size.default[0], request.height or row.size.default[1])
+    longest = min(row.size.max, limits.max_side or row.size.max)
+    shrink = min(1.0, longest / max(asked))
+    longest -= longest % row.size.multiple_of
+    grid = row.size.multiple_of
+    used = [min(max(round(side * shrink / grid) * grid, row.size.min), longest) for side in asked]
+    reason = f"{row.id} makes {row.size.min} to {longest} pixels a side here, in steps of {grid}"
+    for field, requested, side in zip(("width", "height"), (request.width, request.height), used, strict=True):
+        if requested is not None and requested != side:
+            adjustments.append(Adjustment(field, str(requested), str(side), reason))
+    return used[0], used[1]
+
+
+def _clamped(field: str, asked: float | None, span: Span, adjustments: list[Adjustment]) -> float:
+    if asked is None:
+        return span.default
+    used = min(max(asked, span.min), span.max)
+    if used != asked:
+        reason = f"the model takes {span.min:g} to {span.max:g}"
+        adjustments.append(Adjustment(field, f"{asked:g}", f"{used:g}", reason))
+    return used
+
+
+def _negative(request: GenerationRequest, row: ModelRow, adjustments: list[Adjustment]) -> str:
+    if request.negative_prompt and not row.can("negative_prompt"):
+        reason = f"{row.id} has no negative prompt"
+        adjustments.append(Adjustment("negative_prompt", request.negative_prompt, "", reason))
+        return ""
+    return request.negative_prompt

@@ -1,0 +1,67 @@
+"""What the use case needs from the outside, as protocols."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
+
+from services.imagegen.domain import Decoded, Job, Pixels, RewrittenPrompt, Verdict
+
+
+class State(Protocol):
+    """A picture in the making. Belongs to the engine that prepared it."""
+
+    @property
+    def done(self) -> int:
+        """Denoising steps taken."""
+
+    @property
+    def total(self) -> int:
+        """Denoising steps in all."""
+
+    @property
+    def batch_key(self) -> Hashable:
+        """States with equal keys may share a forward pass, whatever their steps."""
+
+
+Pulse = Callable[[State], None]
+"""Called after a step of a state; raises `Cancelled` or `DeadlineExceeded` if nobody wants the picture any more."""
+
+
+class Engine(Protocol):
+    """Makes pictures a step at a time. Not thread-safe: every call comes from the device thread."""
+
+    @property
+    def max_batch(self) -> int:
+        """States that `step` takes at most."""
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that the weights take, measured."""
+
+    def prepare(self, job: Job) -> State:
+        """Encode the prompt and draw the noise."""
+
+    def step(self, states: Sequence[State], pulse: Pulse) -> None:
+        """Advance every state by at least one step.
+
+        An engine that takes several steps in one call calls `pulse` between them and lets its exceptions pass.
+        """
+
+    def finish(self, state: State, *, fp32: bool = False) -> Decoded:
+        """Decode the latents; `fp32` decodes them in 32-bit floating point. May be called again."""
+
+    def preview(self, state: State) -> Pixels | None:
+        """Return a small picture of where the state is heading, or None if this engine cannot tell."""
+
+
+class SafetyCheck(Protocol):
+    """Judges finished pictures."""
+
+    async def __call__(self, pixels: Pixels) -> Verdict:
+        """Return the verdict on one picture."""
+
+
+class Rewriter(Protocol):
+    """Makes prompts safe."""
+
+    async def __call__(self, prompt: str) -> RewrittenPrompt | None:
+        """Return a safe form of a prompt whose picture was flagged, or None if none was found or nobody answered."""

@@ -1,0 +1,38 @@
+"""`ImageService` on the wire."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import grpc
+
+from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
+from servekit import context as serving
+from servekit.chunks import CHUNK_BYTES
+from servekit.events import EventStream, produced
+from services.imagegen.convert import to_request, to_responses
+from services.imagegen.domain import Event
+from services.imagegen.generate import Generate
+
+
+class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
+    """Converts in, generates, converts out."""
+
+    def __init__(self, generate: Generate, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self._generate = generate
+        self._chunk_bytes = chunk_bytes
+
+    async def Generate(  # noqa: N802
+        self,
+        request: image_service_pb2.GenerateRequest,
+        context: "grpc.aio.ServicerContext[image_service_pb2.GenerateRequest, image_service_pb2.GenerateResponse]",
+    ) -> AsyncIterator[image_service_pb2.GenerateResponse]:
+        """Make pictures and stream what happens."""
+        wanted, deadline = to_request(request), serving.current().deadline
+
+        async def produce(stream: EventStream[Event]) -> None:
+            await self._generate(wanted, stream, deadline)
+
+        async with aclosing(produced(produce)) as events:
+            async for event in events:
+                for response in to_responses(event, self._chunk_bytes):
+                    yield response

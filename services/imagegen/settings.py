@@ -1,0 +1,86 @@
+"""The settings of imagegen, read from the environment by the bootstrap alone."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from servekit.settings import ServerSettings
+
+_PREFIX = "ATELIER_IMAGEGEN_"
+
+
+def _also(name: str, note: str) -> AliasChoices:
+    """Let a setting go by its own name and by that of the user's notes."""
+    return AliasChoices(f"{_PREFIX}{name}", name, note)
+
+
+class ImagegenSettings(ServerSettings):
+    """How imagegen serves pictures."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX)
+
+    port: int = Field(default=50052, ge=0, le=65535)
+    """gRPC port; 0 picks a free one, which is logged."""
+    metrics_port: int | None = Field(default=9102, ge=0, le=65535)
+    """Port of the Prometheus endpoint; 0 picks a free one, which is logged; empty turns it off."""
+
+    models_dir: Path = Path(__file__).parents[2] / "models"
+    """Folder that the catalog's `source` paths are relative to."""
+    catalog_file: Path | None = None
+    """Your own catalog: adds rows to the shipped one and changes fields of its rows."""
+    models: Annotated[tuple[str, ...], NoDecode] = ()
+    """Ids of the models to offer, separated by commas; `*` for the whole catalog; empty for those on this disk."""
+    warm: Annotated[tuple[str, ...], NoDecode] = ("default",)
+    """Models to load before the first call, separated by commas; `default` is the default model, empty for none."""
+    hf_token: SecretStr | None = Field(default=None, validation_alias=_also("hf_token", "HF_TOKEN"))
+    """Token for gated models of the Hugging Face hub."""
+    download: bool = True
+    """Whether missing weights of offered models may be fetched from the hub."""
+    logo_sdxl_model_id: str = Field(default="", validation_alias=_also("logo_sdxl_model_id", "LOGO_SDXL_MODEL_ID"))
+    """Hub id that replaces the one of `logo_sdxl`; empty keeps the catalog's."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Data type of weights where the model has no wish of its own."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads; empty lets the device plan choose."""
+    memory_fraction: float = Field(default=0.8, gt=0, le=1)
+    """Share of the device's memory (on a CPU: of what this process may use) that weights may take."""
+    idle_timeout_s: float | None = Field(default=None, gt=0)
+    """Seconds after which an unused model leaves the device; empty for never."""
+
+    max_batch: int = Field(default=8, ge=1, le=64)
+    """Pictures that share a forward pass at most."""
+    max_running: int = Field(default=8, ge=1)
+    """Requests worked on at once."""
+    queue_limit: int = Field(default=64, ge=0)
+    """Requests that may wait; more are refused as overloaded."""
+    max_image_side: int | None = Field(
+        default=None, ge=16, le=4096, validation_alias=_also("max_image_side", "MAX_IMAGE_SIDE")
+    )
+    """Longest side of a picture in pixels; larger requests are shrunk. Empty leaves it to the model."""
+    max_count: int = Field(default=8, ge=1, le=64)
+    """Pictures per request at most."""
+
+    safety: Literal["block", "flag", "ignore"] = "block"
+    """What happens to flagged pictures unless the request says otherwise."""
+    may_ignore_safety: bool = False
+    """Whether a request may turn the safety check off."""
+    nsfw_model: str = ""
+    """Folder or hub id of an image classifier, for instance Falconsai/nsfw_image_detection; empty for no check."""
+    nsfw_classes: Annotated[tuple[str, ...], NoDecode] = ("nsfw", "high", "medium")
+    """The classifier's unsafe labels, separated by commas; their scores are added up."""
+    nsfw_threshold: float = Field(default=0.5, gt=0, le=1)
+    """Score from which a picture is flagged."""
+    rewrite_address: str = ""
+    """`host:port` of rewrite_llm, asked for a safer prompt after a picture was flagged; empty for no rewriting."""
+    rewrite_timeout_s: float = Field(default=10.0, gt=0)
+    """Seconds to wait for it."""
+
+    @field_validator("models", "warm", "nsfw_classes", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
