@@ -9,7 +9,7 @@ from atelier.common.v1 import decision_pb2, types_pb2
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2
 from servekit.errors import InvalidRequest, Violation
-from services.router.domain import Ask, Finding, Rewriting, Decision, Screening
+from services.router.domain import Ask, Decision, Finding, Rewriting, Screening
 
 GenerateRequest = image_service_pb2.GenerateRequest
 GenerateResponse = image_service_pb2.GenerateResponse

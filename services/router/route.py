@@ -11,12 +11,12 @@ from services.router import place, rules
 from services.router.domain import (
     Ask,
     Choice,
+    Decision,
     JudgeUnavailable,
     Model,
     PromptBlocked,
     Replica,
     Rewriting,
-    Decision,
     Score,
     Screening,
     Selection,

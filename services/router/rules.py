@@ -18,8 +18,9 @@ _WORD = re.compile(r"\w+")
 _TAG_POINTS = 3
 _COMMON = frozenset(
     _WORD.findall(
-        """a an and any are as at be best by can for from good has have in into is it its like make of on or other picture
-        pictures image images model prompt prompts style that the their they this to very well when which with""",
+        """a an and any are as at be best by can for from good has have in into is it its like make of on or other
+        picture pictures image images model prompt prompts style that the their they this to very well when
+        which with""",
     )
 )
 """Words that say nothing about which model suits."""

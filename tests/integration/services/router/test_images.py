@@ -1,0 +1,348 @@
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from atelier.common.v1 import decision_pb2, types_pb2
+from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
+from atelier.models.v1 import models_pb2
+from servekit.errors import DeviceOutOfMemory
+from tests.integration.services.router.conftest import (
+    PICTURE,
+    Event,
+    Imagegen,
+    Rewrite,
+    Studio,
+    model,
+    picture_events,
+    router_at,
+    serving,
+)
+
+
+def kinds(events: list[Event]) -> list[str | None]:
+    return [event.WhichOneof("event") for event in events]
+
+
+async def first(events: AsyncIterable[Event], count: int) -> AsyncIterator[Event]:
+    iterator = aiter(events)
+    for _ in range(count):
+        yield await anext(iterator)
+
+
+def info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
+    details = error_details_pb2.ErrorInfo()
+    status = rpc_status.from_call(error)
+    assert status is not None
+    assert any(detail.Unpack(details) for detail in status.details)
+    return details
+
+
+async def failure(events: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await events
+    return caught.value
+
+
+async def test_every_event_passes_in_order_after_the_decision(studio: Studio) -> None:
+    events = await studio.client.events("a portrait of a sailor")
+
+    assert events[0].routed.model == "portraits"
+    assert events[0].routed.backend == "imagegen-0"
+    assert events[1:-1] == picture_events("portraits")[:-1]
+    assert b"".join(event.chunk.data for event in events) == PICTURE
+
+
+async def test_the_summary_counts_the_stages_of_the_router_in(studio: Studio) -> None:
+    events = await studio.client.events("a portrait of a sailor")
+
+    stages = [stage.stage for stage in events[-1].summary.stages]
+    assert stages == ["select", "screen", "denoise"]
+
+
+async def test_an_explicit_model_is_screened_but_not_selected(studio: Studio) -> None:
+    studio.rewrite.verdict = decision_pb2.VERDICT_BLOCK
+
+    error = await failure(studio.client.events("blood", model="general"))
+
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert info(error).reason == "PROMPT_BLOCKED"
+    assert dict(info(error).metadata) == {"rule_id": "violence.gore", "category": "violence"}
+    assert not studio.rewrite.metadata
+
+
+async def test_an_unsafe_prompt_is_rewritten_and_the_caller_told(studio: Studio) -> None:
+    studio.rewrite.verdict = decision_pb2.VERDICT_REWRITE
+
+    events = await studio.client.events("a bloody garden")
+
+    assert kinds(events)[:2] == ["routed", "rewritten"]
+    assert events[1].rewritten.original == "a bloody garden"
+    assert events[1].rewritten.prompt == "a safe garden"
+    assert studio.imagegen.requests[0].prompt == "a safe garden"
+
+
+async def test_the_model_is_loaded_while_the_prompt_is_rewritten(studio: Studio) -> None:
+    studio.rewrite.verdict = decision_pb2.VERDICT_REWRITE
+
+    await studio.client.events("a bloody garden")
+
+    assert studio.imagegen.loads == ["portraits"]
+
+
+async def test_a_request_that_forbids_rewriting_is_refused(studio: Studio) -> None:
+    studio.rewrite.verdict = decision_pb2.VERDICT_REWRITE
+
+    error = await failure(studio.client.events("a bloody garden", no_rewrite=True))
+
+    assert info(error).reason == "PROMPT_BLOCKED"
+
+
+async def test_a_prompt_without_a_safe_form_is_refused(studio: Studio) -> None:
+    studio.rewrite.verdict, studio.rewrite.rewritten = decision_pb2.VERDICT_REWRITE, ""
+
+    error = await failure(studio.client.events("a bloody garden"))
+
+    assert info(error).reason == "PROMPT_BLOCKED"
+
+
+async def test_a_rewriting_that_is_nonsense_never_lets_the_prompt_through(studio: Studio) -> None:
+    studio.rewrite.verdict, studio.rewrite.rewritten = decision_pb2.VERDICT_REWRITE, "x" * 5000
+
+    error = await failure(studio.client.events("a bloody garden"))
+
+    assert info(error).reason == "BACKEND_UNAVAILABLE"
+    assert not studio.imagegen.requests
+
+
+async def test_errors_of_the_server_arrive_unchanged(studio: Studio) -> None:
+    async def fails(_request: Any) -> AsyncIterator[Event]:
+        yield Event(queued=types_pb2.Queued())
+        raise DeviceOutOfMemory(wanted_bytes=10, free_bytes=3)
+
+    studio.imagegen.script = fails
+
+    error = await failure(studio.client.events("a portrait"))
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert info(error).reason == "DEVICE_OUT_OF_MEMORY"
+    assert dict(info(error).metadata) == {"wanted_bytes": "10", "free_bytes": "3"}
+
+
+async def test_cancelling_reaches_the_server(studio: Studio) -> None:
+    async def never_ends(_request: Any) -> AsyncIterator[Event]:
+        yield Event(queued=types_pb2.Queued())
+        await asyncio.Event().wait()
+
+    studio.imagegen.script = never_ends
+    call = studio.client.images.Generate(image_service_pb2.GenerateRequest(prompt="a portrait"))
+    assert kinds([event async for event in first(call, 2)]) == ["routed", "queued"]
+
+    call.cancel()
+
+    await asyncio.wait_for(studio.imagegen.ended.wait(), 5)
+
+
+async def test_request_id_and_the_rest_of_the_deadline_go_along(studio: Studio) -> None:
+    metadata = (("x-request-id", "abc-123"), ("authorization", "Bearer t"), ("x-private", "no"))
+    request = image_service_pb2.GenerateRequest(prompt="a portrait")
+
+    async for _ in studio.client.images.Generate(request, timeout=10, metadata=metadata):
+        pass
+
+    sent = studio.imagegen.metadata[0]
+    assert sent["x-request-id"] == studio.rewrite.metadata[0]["x-request-id"] == "abc-123"
+    assert sent["authorization"] == "Bearer t"
+    assert "x-private" not in sent
+    remaining_s = studio.imagegen.remaining_s[0]
+    assert remaining_s is not None and remaining_s < 10 - 0.05
+
+
+async def test_bad_input_is_refused_with_every_violation(studio: Studio) -> None:
+    error = await failure(studio.client.events("", width=0, guidance=float("nan"), allowed_models=["general"]))
+
+    status = rpc_status.from_call(error)
+    assert status is not None
+    bad = error_details_pb2.BadRequest()
+    assert any(detail.Unpack(bad) for detail in status.details)
+    assert {each.field for each in bad.field_violations} == {"prompt", "width", "guidance"}
+
+
+async def test_an_unknown_model_names_the_nearest(studio: Studio) -> None:
+    error = await failure(studio.client.events("a portrait", model="portrait"))
+
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert info(error).reason == "UNKNOWN_MODEL"
+    assert "portraits" in info(error).metadata["nearest"]
+
+
+@pytest.mark.parametrize("budget_s", [0.05])
+async def test_a_slow_judge_is_not_waited_for(budget_s: float) -> None:
+    imagegen = Imagegen([model("general", is_default=True), model("portraits", tags=["portrait"])])
+    rewrite = Rewrite(ready=asyncio.Event().wait)  # type: ignore[arg-type]
+    async with (
+        serving(imagegen) as images_at,
+        serving(rewrite) as rewrite_at,
+        router_at(images_at, rewrite_at, decision_budget_s=budget_s) as client,
+    ):
+        events = await client.events("a portrait of a sailor", safety=imagegen_pb2.SAFETY_POLICY_IGNORE)
+
+    assert events[0].routed.model == "portraits"
+    assert events[0].routed.source == decision_pb2.SOURCE_RULES
+    assert "did not answer within 50 ms" in events[0].routed.degraded
+    assert imagegen.requests[0].safety == imagegen_pb2.SAFETY_POLICY_BLOCK
+
+
+async def test_without_a_judge_rules_decide_and_say_so() -> None:
+    imagegen = Imagegen([model("general", is_default=True), model("portraits", tags=["portrait"])])
+    async with serving(imagegen) as images_at, router_at(images_at) as client:
+        events = await client.events("a portrait of a sailor")
+
+    assert "rewrite_llm is not reachable" in events[0].routed.degraded
+    assert kinds(events)[-1] == "summary"
+
+
+async def test_without_a_judge_the_worst_is_still_refused() -> None:
+    imagegen = Imagegen([model("general", is_default=True)])
+    async with serving(imagegen) as images_at, router_at(images_at) as client:
+        error = await failure(client.events("a nude child"))
+
+    assert info(error).metadata["category"] == "minors"
+
+
+async def test_a_deployment_may_insist_on_screening() -> None:
+    imagegen = Imagegen([model("general", is_default=True)])
+    async with serving(imagegen) as images_at, router_at(images_at, require_screening=True) as client:
+        error = await failure(client.events("a garden"))
+
+    assert info(error).reason == "BACKEND_UNAVAILABLE"
+
+
+async def test_nonsense_from_the_judge_is_not_believed(studio: Studio) -> None:
+    studio.rewrite.shares = {"general": 0.4, "portraits": float("nan")}
+
+    events = await studio.client.events("a portrait of a sailor")
+
+    assert "nonsense" in events[0].routed.degraded
+    assert events[0].routed.source == decision_pb2.SOURCE_RULES
+
+
+async def test_without_an_image_server_the_caller_is_told_when_to_retry() -> None:
+    async with router_at() as client:
+        error = await failure(client.events("a garden"))
+
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert info(error).reason == "BACKEND_UNAVAILABLE"
+
+
+async def test_a_server_that_dies_before_a_picture_is_replaced() -> None:
+    doomed, other = Imagegen([model("general")]), Imagegen([model("general")], queue_eta_s=60)
+    reached = asyncio.Event()
+
+    async def hangs(_request: Any) -> AsyncIterator[Event]:
+        yield Event(queued=types_pb2.Queued())
+        reached.set()
+        await asyncio.Event().wait()
+
+    doomed.script = hangs
+    server = grpc.aio.server()
+    doomed.register(server)
+    await _always_healthy(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with (
+        serving(other) as other_at,
+        serving(Rewrite(favourite="general")) as rewrite_at,
+        router_at(f"127.0.0.1:{port},{other_at}", rewrite_at, decision_budget_s=5.0) as client,
+    ):
+        generation = asyncio.create_task(client.events("a garden", seed=5))
+        await reached.wait()
+        await server.stop(None)
+        events = await generation
+
+    assert kinds(events)[:3] == ["routed", "queued", "retry"]
+    assert events[0].routed.backend == "imagegen-0"
+    attempt = events[2].retry.attempt
+    assert (attempt.cause, attempt.remedy) == (imagegen_pb2.CAUSE_BACKEND_LOST, imagegen_pb2.REMEDY_OTHER_REPLICA)
+    assert (attempt.number, attempt.seed) == (1, 5)
+    assert events[-1].summary.attempts[0] == attempt
+    assert b"".join(event.chunk.data for event in events) == PICTURE
+
+
+async def test_a_server_that_dies_after_a_picture_began_is_an_error() -> None:
+    doomed, other = Imagegen([model("general")]), Imagegen([model("general")], queue_eta_s=60)
+    reached = asyncio.Event()
+
+    async def hangs(_request: Any) -> AsyncIterator[Event]:
+        yield Event(image=image_service_pb2.ImageHeader(size_bytes=10))
+        reached.set()
+        await asyncio.Event().wait()
+
+    doomed.script = hangs
+    server = grpc.aio.server()
+    doomed.register(server)
+    await _always_healthy(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with serving(other) as other_at, router_at(f"127.0.0.1:{port},{other_at}") as client:
+        generation = asyncio.create_task(client.events("a garden"))
+        await reached.wait()
+        await server.stop(None)
+        error = await failure(generation)
+
+    assert info(error).reason == "BACKEND_UNAVAILABLE"
+    assert not other.requests
+
+
+async def test_the_loaded_one_of_two_close_models_is_taken() -> None:
+    unloaded = model("portraits", state=models_pb2.MODEL_STATE_UNLOADED)
+    imagegen = Imagegen([model("general", is_default=True), unloaded])
+    rewrite = Rewrite(shares={"general": 0.45, "portraits": 0.55})
+    async with (
+        serving(imagegen) as images_at,
+        serving(rewrite) as rewrite_at,
+        router_at(images_at, rewrite_at, decision_budget_s=5.0) as client,
+    ):
+        events = await client.events("a portrait of a sailor")
+
+    assert events[0].routed.model == "general"
+    assert "portraits suits about as well, but general can start sooner" in events[0].routed.reason
+
+
+async def test_sixty_four_streams_at_once_lose_nothing(studio: Studio) -> None:
+    results = await asyncio.gather(*(studio.client.events("a portrait", seed=index) for index in range(64)))
+
+    assert all(b"".join(event.chunk.data for event in events) == PICTURE for events in results)
+    assert {request.seed for request in studio.imagegen.requests} == set(range(64))
+
+
+async def test_more_calls_than_allowed_are_refused_with_a_hint() -> None:
+    imagegen = Imagegen([model("general")])
+    reached = asyncio.Event()
+
+    async def hangs(_request: Any) -> AsyncIterator[Event]:
+        reached.set()
+        await asyncio.Event().wait()
+        yield Event()
+
+    imagegen.script = hangs
+    async with serving(imagegen) as images_at, router_at(images_at, max_calls=1) as client:
+        first = asyncio.create_task(client.events("a garden"))
+        await reached.wait()
+        error = await failure(client.events("a garden"))
+        first.cancel()
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert info(error).reason == "OVERLOADED"
+
+
+async def _always_healthy(server: grpc.aio.Server) -> None:
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+    servicer = health.aio.HealthServicer()
+    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
