@@ -87,7 +87,7 @@ class Studio:
     """Starts the services, waits until all are healthy, and stops every one of them on the way out."""
 
     def __init__(self, log_dir: Path, *, settings: dict[str, str] | None = None, ready_seconds: float = 120.0) -> None:
-        self._log_dir = log_dir
+        self.log_dir = log_dir
         self._ready_seconds = ready_seconds
         self._logs: list[IO[bytes]] = []
         self.services = {each.name: each for each in processes(free_ports(), settings)}
@@ -99,14 +99,14 @@ class Studio:
         return self.services["router"].address
 
     async def __aenter__(self) -> Self:
-        self._log_dir.mkdir(parents=True, exist_ok=True)
+        self.log_dir.mkdir(parents=True, exist_ok=True)
         try:
             async with asyncio.timeout(self._ready_seconds):
                 await asyncio.gather(*(self.start(name) for name in SERVICES))
         except BaseException as error:
             await self.stop()
             if isinstance(error, TimeoutError):
-                message = f"not healthy after {self._ready_seconds:.0f} s; logs are in {self._log_dir}"
+                message = f"not healthy after {self._ready_seconds:.0f} s; logs are in {self.log_dir}"
                 raise StartFailed(message) from None
             raise
         return self
@@ -121,7 +121,7 @@ class Studio:
             StartFailed: the process ended before that.
         """
         service = self.services[name]
-        log = (self._log_dir / f"{name}.log").open("ab")
+        log = (self.log_dir / f"{name}.log").open("ab")
         self._logs.append(log)
         # A session of its own keeps Ctrl-C away from it: the studio stops it in order.
         process = await asyncio.create_subprocess_exec(
@@ -133,7 +133,7 @@ class Studio:
         try:
             await asyncio.wait({healthy, ended}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                tail = (self._log_dir / f"{name}.log").read_text(errors="replace").splitlines()[-5:]
+                tail = (self.log_dir / f"{name}.log").read_text(errors="replace").splitlines()[-5:]
                 raise StartFailed(f"{name} ended with code {process.returncode}:\n" + "\n".join(tail))
         finally:
             healthy.cancel()

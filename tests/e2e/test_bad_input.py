@@ -1,0 +1,94 @@
+"""Sends the whole table to the four real processes and looks at what it left behind."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import grpc.aio
+import psutil
+import pytest
+from google.protobuf.message import Message
+from prometheus_client.parser import text_string_to_metric_families
+
+from atelier_client import AtelierError
+from atelier_client._errors import from_rpc_error
+from deploy.local.studio import Studio
+from tests.e2e.bad_input import Case, cases
+from tests.e2e.metrics import scrape
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TABLE = list(cases())
+MEMORY_SLACK = 24 * 2**20
+"""Bytes by which an allocator may keep more after the table than before; one leaked request of a megabyte per case
+would exceed it many times over."""
+
+
+async def test_the_table_is_large_enough() -> None:
+    assert len(TABLE) >= 40
+    assert len({case.name for case in TABLE}) == len(TABLE)
+
+
+@pytest.mark.parametrize("case", TABLE, ids=[case.name for case in TABLE])
+async def test_bad_input_gets_its_error(studio: Studio, case: Case) -> None:
+    for service in case.services:
+        error = await send(studio.services[service].address, case)
+        assert (error.code, error.reason) == (case.code, case.reason), f"{service}: {error}"
+        assert {each.field for each in error.violations} == case.fields, f"{service}: {error}"
+        assert all(each.description for each in error.violations)
+
+
+async def test_the_table_leaves_nothing_behind(studio: Studio) -> None:
+    await send_all(studio)  # caches and pools fill once
+    before = {name: footprint(studio, name) for name in studio.running}
+    await send_all(studio)
+    for name, (threads, memory) in before.items():
+        after_threads, after_memory = footprint(studio, name)
+        assert after_threads <= threads, name
+        assert after_memory - memory < MEMORY_SLACK, name
+        assert open_calls(await scrape(studio, name)) == 0, name
+
+
+async def send_all(studio: Studio) -> None:
+    for case in TABLE:
+        for service in case.services:
+            await send(studio.services[service].address, case)
+
+
+async def send(address: str, case: Case) -> AtelierError:
+    """Make the call, any kind of method over the same bidirectional wire format, and return its error."""
+
+    async def messages() -> AsyncIterator[bytes]:
+        for message in case.messages:
+            yield encode(message)
+
+    async with grpc.aio.insecure_channel(address, options=[("grpc.max_send_message_length", -1)]) as channel:
+        begin: Any = channel.stream_stream(f"/{case.method}")
+        call = begin(messages(), timeout=30)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in call:
+                pass
+        return from_rpc_error(caught.value, address)
+
+
+def encode(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
+
+
+def footprint(studio: Studio, name: str) -> tuple[int, int]:
+    """Return the number of threads and the resident bytes of a service."""
+    process = psutil.Process(studio.running[name].pid)
+    return process.num_threads(), process.memory_info().rss
+
+
+def open_calls(metrics: str) -> float:
+    """Return how many calls were started and have not ended."""
+    families = {family.name: family for family in text_string_to_metric_families(metrics)}
+    started, handled = (
+        total(families[name].samples, f"{name}_total") for name in ("grpc_server_started", "grpc_server_handled")
+    )
+    return started - handled
+
+
+def total(samples: Iterable[object], name: str) -> float:
+    # Watches last as long as their caller: the router's health watches are not left behind, they are in use.
+    return sum(s.value for s in samples if s.name == name and "Watch" not in s.labels["grpc_method"])  # type: ignore[attr-defined]
