@@ -5,7 +5,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_make_target_of_the_readme_exists() -> None:
-    named = set(re.findall(r"make ([a-z][a-z-]+)", (ROOT / "README.md").read_text()))
+    named = set(re.findall(r"(?m)(?:^|`)make ([a-z][a-z-]+)", (ROOT / "README.md").read_text()))
     existing = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named
     assert named <= existing
