@@ -26,8 +26,8 @@ Authenticate: TypeAlias = Callable[[ServicerContext], str]
 logger = logging.getLogger("servekit.rpc")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_LATE_S = 0.05
-"""A caller gives up a little before the deadline he sent reaches zero here: his clock started earlier."""
+_LATE_S, _LATE_FRACTION = 0.05, 0.02
+"""A caller gives up before the deadline he sent reaches zero here: his clock started earlier, and gRPC rounds up."""
 _OUR_FAULT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
 
 
@@ -52,7 +52,7 @@ class Calls:
             return response
         except (Exception, asyncio.CancelledError) as error:
             failure = _judged(error)
-            code = _code(failure, context)
+            code = _code(failure, context, time.perf_counter() - started)
             if not isinstance(failure, _NO_REPLY):
                 await status.abort(context, failure, current().request_id)
             raise
@@ -89,12 +89,12 @@ def _judged(error: BaseException) -> BaseException:
     return error
 
 
-def _code(failure: BaseException, context: ServicerContext) -> grpc.StatusCode:
+def _code(failure: BaseException, context: ServicerContext, elapsed_s: float) -> grpc.StatusCode:
     if isinstance(failure, grpc.aio.AbortError):
         return context.code()
     if isinstance(failure, _NO_REPLY):
         remaining_s = _remaining_s(context)
-        late = remaining_s is not None and remaining_s <= _LATE_S
+        late = remaining_s is not None and remaining_s <= _LATE_S + _LATE_FRACTION * elapsed_s
         return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
     return status.code_of(failure)
 

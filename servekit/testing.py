@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -61,30 +61,41 @@ async def serve(app: App) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-async def _echo(text: str) -> str:
+async def echo(text: str) -> str:
+    """Return `text`."""
     return text
 
 
+_DECODE, _ENCODE = StringValue.FromString, StringValue.SerializeToString
+
+
 class Toy:
-    """A service of four methods, one of each kind, that passes every message through `on_message`.
+    """A service that passes every message through `on_message`; one method of each kind, see `KINDS`.
 
     `Unary` answers one message with one, `Split` with one per word, `Join` all with one, `Each` each with one.
     `Written` is `Split` in the other style: a coroutine that writes to the context.
     """
 
     SERVICE = "servekit.toy.v1.ToyService"
+    KINDS: Mapping[str, str] = {
+        "Unary": "unary",
+        "Split": "server_stream",
+        "Written": "server_stream",
+        "Join": "client_stream",
+        "Each": "bidi_stream",
+    }
 
-    def __init__(self, on_message: Callable[[str], Awaitable[str]] = _echo) -> None:
+    def __init__(self, on_message: Callable[[str], Awaitable[str]] = echo) -> None:
         self._on_message = on_message
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Add the service to `server`; fits `App`."""
         methods = {
-            "Unary": grpc.unary_unary_rpc_method_handler(self._unary, *_CODEC),
-            "Split": grpc.unary_stream_rpc_method_handler(self._split, *_CODEC),
-            "Written": grpc.unary_stream_rpc_method_handler(self._written, *_CODEC),
-            "Join": grpc.stream_unary_rpc_method_handler(self._join, *_CODEC),
-            "Each": grpc.stream_stream_rpc_method_handler(self._each, *_CODEC),
+            "Unary": grpc.unary_unary_rpc_method_handler(self._unary, _DECODE, _ENCODE),
+            "Split": grpc.unary_stream_rpc_method_handler(self._split, _DECODE, _ENCODE),
+            "Written": grpc.unary_stream_rpc_method_handler(self._written, _DECODE, _ENCODE),
+            "Join": grpc.stream_unary_rpc_method_handler(self._join, _DECODE, _ENCODE),
+            "Each": grpc.stream_stream_rpc_method_handler(self._each, _DECODE, _ENCODE),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(self.SERVICE, methods),))
         return [self.SERVICE]
@@ -108,17 +119,38 @@ class Toy:
             yield StringValue(value=await self._on_message(each.value))
 
 
-_CODEC = (StringValue.FromString, StringValue.SerializeToString)
+class ToyClient:
+    """Calls any method of `Toy` in the same way, whatever its kind. `encode` may be one that sends rubbish."""
+
+    def __init__(self, channel: grpc.aio.Channel, encode: Callable[[StringValue], bytes] = _ENCODE) -> None:
+        self.channel = channel
+        self._multicallables = {
+            "unary": channel.unary_unary,
+            "server_stream": channel.unary_stream,
+            "client_stream": channel.stream_unary,
+            "bidi_stream": channel.stream_stream,
+        }
+        self._encode = encode
+
+    def call(self, method: str, *texts: str, **options: Any) -> Any:
+        """Begin a call with these messages, just one if the request is not a stream; returns grpc's call object.
+
+        A `bidi_stream` call without texts is left open for the caller to write to.
+        """
+        kind = Toy.KINDS[method]
+        begin: Any = self._multicallables[kind](f"/{Toy.SERVICE}/{method}", self._encode, _DECODE)
+        messages = [StringValue(value=text) for text in texts]
+        if kind in {"unary", "server_stream"}:
+            return begin(messages[0], **options)
+        return begin(iter(messages) if messages else None, **options)
+
+    async def ask(self, method: str, *texts: str, **options: Any) -> list[str]:
+        """Make a whole call and return the texts of all answers; raises `grpc.aio.AioRpcError`."""
+        return await answers(self.call(method, *texts, **options))
 
 
-class ToyStub:
-    """The client of `Toy`: `unary`, `split`, `written`, `join`, `each`."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        codec = (StringValue.SerializeToString, StringValue.FromString)
-        path = f"/{Toy.SERVICE}/"
-        self.unary = channel.unary_unary(f"{path}Unary", *codec)
-        self.split = channel.unary_stream(f"{path}Split", *codec)
-        self.written = channel.unary_stream(f"{path}Written", *codec)
-        self.join = channel.stream_unary(f"{path}Join", *codec)
-        self.each = channel.stream_stream(f"{path}Each", *codec)
+async def answers(call: Any) -> list[str]:
+    """Return the texts of all answers to a call of `ToyClient`; raises `grpc.aio.AioRpcError`."""
+    if hasattr(call, "__aiter__"):
+        return [message.value async for message in call]
+    return [(await call).value]

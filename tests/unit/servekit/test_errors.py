@@ -4,7 +4,9 @@ from servekit import errors
 
 
 def test_an_invalid_request_names_every_violation() -> None:
-    error = errors.InvalidRequest([errors.Violation("width", "from 64 to 2048"), errors.Violation("steps", "at least 1")])
+    error = errors.InvalidRequest(
+        [errors.Violation("width", "from 64 to 2048"), errors.Violation("steps", "at least 1")]
+    )
     assert str(error) == "width: from 64 to 2048; steps: at least 1"
     assert [violation.field for violation in error.violations] == ["width", "steps"]
 

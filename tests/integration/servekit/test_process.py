@@ -1,0 +1,135 @@
+"""A real process: what it logs, how it takes signals, the code it exits with."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+
+from servekit.testing import ToyClient
+
+SCRIPT = Path(__file__).with_name("toy_process.py")
+ROOT = SCRIPT.parents[3]
+
+
+class ToyProcess:
+    """The process and what it logged so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+
+    async def logged(self, prefix: str) -> dict[str, Any]:
+        """Wait for the next line whose message begins with `prefix`."""
+        assert self.process.stderr is not None
+        async for raw in self.process.stderr:
+            self._keep(raw)
+            if self.lines and self.lines[-1]["message"].startswith(prefix):
+                return self.lines[-1]
+        raise AssertionError(f"no line {prefix!r}, only {self.lines}")
+
+    async def exited(self) -> int:
+        """Wait for the end and return the exit code."""
+        assert self.process.stderr is not None
+        async for raw in self.process.stderr:
+            self._keep(raw)
+        return await self.process.wait()
+
+    def _keep(self, raw: bytes) -> None:
+        if raw.startswith(b"{"):  # gRPC's core writes lines of its own
+            self.lines.append(json.loads(raw))
+
+    def messages(self) -> list[str]:
+        """Return the messages logged so far."""
+        return [line["message"] for line in self.lines]
+
+
+Launch = Callable[..., Awaitable[ToyProcess]]
+
+
+@pytest.fixture
+async def launch() -> AsyncIterator[Launch]:
+    processes: list[asyncio.subprocess.Process] = []
+
+    async def start(*args: str, **settings: str) -> ToyProcess:
+        names = {f"ATELIER_{name.upper()}": value for name, value in settings.items()}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **names}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(SCRIPT), *args, env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        processes.append(process)
+        return ToyProcess(process)
+
+    yield start
+    for process in processes:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("uvloop", ["true", "false"])
+async def test_a_signal_lets_the_stream_in_flight_finish(launch: Launch, number: int, uvloop: str) -> None:
+    toy = await launch(uvloop=uvloop)
+    address = (await toy.logged("listening"))["address"]
+    await toy.logged("ready")
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = ToyClient(channel).call("Each")
+        await call.write(StringValue(value="before"))
+        assert (await call.read()).value == "before"
+        toy.process.send_signal(number)
+        await toy.logged("draining")
+        await call.write(StringValue(value="after"))
+        assert (await call.read()).value == "after"
+        await call.done_writing()
+        assert await call.code() is grpc.StatusCode.OK
+    assert await toy.exited() == 0
+    assert toy.messages()[-2:] == ["drained", "stopped"]
+
+
+async def test_a_second_signal_cuts_the_drain_short(launch: Launch) -> None:
+    toy = await launch(grace_s="1000")
+    address = (await toy.logged("listening"))["address"]
+    await toy.logged("ready")
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = ToyClient(channel).call("Each")
+        await call.write(StringValue(value="before"))
+        await call.read()
+        toy.process.terminate()
+        await toy.logged("draining")
+        toy.process.terminate()
+        assert await call.code() is grpc.StatusCode.UNAVAILABLE
+    assert await toy.exited() == 128 + signal.SIGTERM
+    assert "stopped" in toy.messages()
+
+
+async def test_a_signal_during_the_start_gives_it_up(launch: Launch) -> None:
+    toy = await launch("hangs")
+    await toy.logged("listening")
+    toy.process.terminate()
+    assert await toy.exited() == 128 + signal.SIGTERM
+    assert "stopped" in toy.messages()
+    assert not any(message.startswith("ready") for message in toy.messages())
+
+
+async def test_a_start_that_fails_is_one_clear_line(launch: Launch) -> None:
+    toy = await launch("fails")
+    assert await toy.exited() == 1
+    (line,) = [line for line in toy.lines if line["level"] == "ERROR"]
+    assert line["message"] == "failed: ModelUnavailable: no weights at /nowhere; set ATELIER_WEIGHTS"
+    assert "exception" not in line
+
+
+async def test_an_address_that_is_taken_is_one_clear_line(launch: Launch) -> None:
+    address = (await (await launch()).logged("listening"))["address"]
+    second = await launch(port=address.rpartition(":")[2])
+    assert await second.exited() == 1
+    (line,) = [line for line in second.lines if line["level"] == "ERROR"]
+    assert line["message"].startswith(f"failed: OSError: cannot listen on {address}")
