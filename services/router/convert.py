@@ -57,6 +57,8 @@ def _required(request: GenerateRequest) -> Iterator[str]:
         yield "inpainting" if request.source.mask else "image_to_image"
     else:
         yield "text_to_image"
+    if request.adapters:
+        yield "adapters"
 
 
 def _text_violations(request: GenerateRequest) -> Iterator[Violation]:
