@@ -52,10 +52,14 @@ class Calls:
             return response
         except (Exception, asyncio.CancelledError) as error:
             failure = _judged(error)
-            code = _code(failure, context, time.perf_counter() - started)
-            if not isinstance(failure, _NO_REPLY):
+            code = _code(failure, context, started)
+            if isinstance(failure, asyncio.CancelledError | grpc.aio.AbortError):
+                raise
+            try:
                 await status.abort(context, failure, current().request_id)
-            raise
+            except grpc.aio.InternalError:  # nobody there to tell
+                code = _code_of_the_gone(context, started)
+                raise asyncio.CancelledError from None
         finally:
             seconds = time.perf_counter() - started
             metrics.ended(code, seconds)
@@ -77,10 +81,6 @@ class Calls:
             activate(replace(current(), caller=self._authenticate(context)))
 
 
-_NO_REPLY = (asyncio.CancelledError, grpc.aio.AbortError, grpc.aio.InternalError)
-"""The caller is gone (gRPC's own `InternalError` is a failed write to him), or has his status already."""
-
-
 def _judged(error: BaseException) -> BaseException:
     """Tell a call that was cancelled from a handler that let a `CancelledError` of its own escape."""
     task = asyncio.current_task()
@@ -89,14 +89,20 @@ def _judged(error: BaseException) -> BaseException:
     return error
 
 
-def _code(failure: BaseException, context: ServicerContext, elapsed_s: float) -> grpc.StatusCode:
+def _code(failure: BaseException, context: ServicerContext, started: float) -> grpc.StatusCode:
     if isinstance(failure, grpc.aio.AbortError):
         return context.code()
-    if isinstance(failure, _NO_REPLY):
-        remaining_s = _remaining_s(context)
-        late = remaining_s is not None and remaining_s <= _LATE_S + _LATE_FRACTION * elapsed_s
-        return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+    if isinstance(failure, asyncio.CancelledError):
+        return _code_of_the_gone(context, started)
     return status.code_of(failure)
+
+
+def _code_of_the_gone(context: ServicerContext, started: float) -> grpc.StatusCode:
+    """Tell a caller who cancelled from one whose deadline passed; both just hang up."""
+    remaining_s = _remaining_s(context)
+    slack_s = _LATE_S + _LATE_FRACTION * (time.perf_counter() - started)
+    late = remaining_s is not None and remaining_s <= slack_s
+    return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
 
 
 def _remaining_s(context: ServicerContext) -> float | None:

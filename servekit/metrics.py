@@ -74,8 +74,14 @@ class MethodMetrics:
 
 @asynccontextmanager
 async def endpoint(registry: CollectorRegistry, host: str, port: int) -> AsyncIterator[str]:
-    """Serve `registry` over HTTP for Prometheus; yields `host:port`, with port 0 resolved."""
-    server, thread = start_http_server(port, host, registry)
+    """Serve `registry` over HTTP for Prometheus; yields `host:port`, with port 0 resolved.
+
+    Raises `OSError` if the address is taken.
+    """
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise OSError(f"cannot serve metrics on {host}:{port}: {error}") from None
     try:
         yield f"{host}:{server.server_port}"
     finally:

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from servekit import context
 from servekit.app import App
-from servekit.errors import InvalidRequest, Overloaded, Violation
+from servekit.errors import InvalidRequest, Overloaded, PreconditionFailed, Violation
 from servekit.settings import ServerSettings
-from servekit.testing import ToyClient, echo, local, serve
+from servekit.testing import Toy, ToyClient, echo, local, serve
 
 ServeToy = Callable[..., Awaitable[ToyClient]]
 Counted = Callable[..., float]
@@ -208,6 +208,34 @@ async def test_a_streamed_result_of_the_wrong_type_tells_nothing(registry: Colle
     async with _serving(handler, registry) as channel:
         with pytest.raises(grpc.aio.AioRpcError, match="internal error; request id"):
             await channel.unary_stream("/a.B/C")(b"").read()
+
+
+async def test_a_failure_of_grpc_inside_the_server_still_ends_the_call(serve_toy: ServeToy, method: str) -> None:
+    async def fail(text: str) -> str:
+        raise grpc.aio.InternalError("a batch failed")
+
+    toy = await serve_toy(fail)
+    with pytest.raises(grpc.aio.AioRpcError, match="internal error; request id"):
+        await toy.ask(method, "hello", timeout=30)
+
+
+async def test_an_error_nobody_waits_for_counts_as_cancelled(
+    registry: CollectorRegistry, method: str, counted: Counted
+) -> None:
+    hanging = Hanging()
+
+    async def fail(text: str) -> str:
+        try:
+            return await hanging(text)
+        except asyncio.CancelledError:
+            raise PreconditionFailed("too late to tell") from None
+
+    async with serve(App(local(ServerSettings), Toy(fail).register, registry=registry)) as channel:
+        call = ToyClient(channel).call(method, "hello")
+        await hanging.entered.wait()
+        call.cancel()
+        await hanging.left.wait()
+    assert counted("handled_total", method, grpc_code="CANCELLED") == 1
 
 
 async def test_a_generator_is_closed_when_its_caller_leaves(registry: CollectorRegistry) -> None:

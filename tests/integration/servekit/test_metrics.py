@@ -67,6 +67,13 @@ async def test_the_endpoint_closes_its_port() -> None:
         await asyncio.open_connection(host, int(port))
 
 
+async def test_an_endpoint_that_is_taken_is_reported() -> None:
+    async with metrics.endpoint(CollectorRegistry(), "127.0.0.1", 0) as address:
+        with pytest.raises(OSError, match=f"cannot serve metrics on {address}"):
+            async with metrics.endpoint(CollectorRegistry(), "127.0.0.1", int(address.split(":")[1])):
+                pytest.fail("two endpoints share one port")
+
+
 def _read(url: str) -> str:
     with urllib.request.urlopen(url, timeout=5) as response:
         text: str = response.read().decode()
