@@ -1,0 +1,162 @@
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+
+from servekit.errors import BackendUnavailable
+from servekit.testing import ManualClock
+from services.router.backends.fleet import Fleet
+from services.router.backends.server import Server
+
+
+class FakeServer:
+    """A server that is always healthy and remembers what happens to it."""
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name = name
+        self.address = address
+        self.channel = self
+        self.serving = True
+        self.in_flight = 0
+        self.probes = 0
+        self.closed = False
+
+    async def probe(self, timeout_s: float) -> None:
+        self.probes += 1
+
+    async def close(self) -> None:
+        self.closed = True
+
+    @contextmanager
+    def lease(self) -> Iterator["FakeServer"]:
+        self.in_flight += 1
+        yield self
+        self.in_flight -= 1
+
+
+class Names:
+    """A name service that a test rewrites."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = list(addresses)
+        self.down = False
+
+    async def __call__(self, target: str) -> list[str]:
+        if self.down:
+            raise OSError("no such name")
+        return self.addresses
+
+
+def build(names: Names, clock: ManualClock | None = None) -> Fleet:
+    return Fleet(
+        "imagegen",
+        ["dns:///imagegen:1"],
+        connect=lambda name, address: cast(Server, FakeServer(name, address)),
+        resolve=names,
+        clock=clock or ManualClock(),
+        refresh_s=2.0,
+        probe_timeout_s=1.0,
+    )
+
+
+@pytest.fixture
+async def names() -> AsyncIterator[Names]:
+    yield Names("10.0.0.1:1", "10.0.0.2:1")
+
+
+def fakes(fleet: Fleet) -> dict[str, Any]:
+    return {server.address: server for server in fleet.servers()}
+
+
+async def test_every_address_becomes_a_named_server(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+
+    assert {server.address: server.name for server in fleet.servers()} == {
+        "10.0.0.1:1": "imagegen-0",
+        "10.0.0.2:1": "imagegen-1",
+    }
+
+
+async def test_a_newcomer_takes_the_lowest_free_name(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+    names.addresses = ["10.0.0.2:1", "10.0.0.3:1"]
+    await fleet.refresh()
+
+    assert {server.address: server.name for server in fleet.servers()} == {
+        "10.0.0.3:1": "imagegen-0",
+        "10.0.0.2:1": "imagegen-1",
+    }
+
+
+async def test_a_server_that_leaves_is_closed_after_its_last_call(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+    leaver = fakes(fleet)["10.0.0.1:1"]
+    names.addresses = ["10.0.0.2:1"]
+    with leaver.lease():
+        await fleet.refresh()
+        open_while_busy = not leaver.closed
+    await fleet.refresh()
+
+    assert (open_while_busy, leaver.closed) == (True, True)
+
+
+async def test_a_name_service_that_is_down_changes_nothing(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+    names.down = True
+    await fleet.refresh()
+
+    assert len(fleet.servers()) == 2
+
+
+async def test_the_servers_are_asked_again_after_the_interval(names: Names) -> None:
+    clock = ManualClock()
+    fleet = build(names, clock)
+    await fleet.start()
+    server = fakes(fleet)["10.0.0.1:1"]
+    while server.probes < 2:
+        clock.advance(2.0)
+        await clock_turn()
+    await fleet.stop()
+
+    assert server.closed
+
+
+async def clock_turn() -> None:
+    """Let the tasks that the clock woke have their turn."""
+    import asyncio
+
+    await asyncio.sleep(0)
+
+
+async def test_the_least_busy_healthy_server_is_leased(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+    first, second = (fakes(fleet)[address] for address in names.addresses)
+    first.in_flight = 1
+
+    with fleet.lease() as leased:
+        assert leased.name == second.name
+    second.serving = False
+    with fleet.lease() as leased:
+        assert leased.name == first.name
+
+
+async def test_a_fleet_without_servers_says_so() -> None:
+    fleet = build(Names())
+    await fleet.refresh()
+
+    with pytest.raises(BackendUnavailable, match="no imagegen server is known"), fleet.lease():
+        pass
+
+
+async def test_a_server_that_has_gone_is_named(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+
+    with pytest.raises(BackendUnavailable, match="imagegen-7 has gone"):
+        fleet.named("imagegen-7")

@@ -1,0 +1,30 @@
+import pytest
+
+from services.router.backends import targets
+
+
+def test_targets_are_split_at_commas() -> None:
+    assert targets.parse("a:1, dns:///b:2,") == ("a:1", "dns:///b:2")
+
+
+@pytest.mark.parametrize("bad", ["a", "a:", ":1", "a:http", "dns:///a"])
+def test_a_target_without_a_port_is_named(bad: str) -> None:
+    with pytest.raises(ValueError, match="must be host:port"):
+        targets.parse(f"a:1,{bad}")
+
+
+async def test_an_address_is_itself() -> None:
+    assert await targets.resolve("imagegen:50052") == ["imagegen:50052"]
+
+
+async def test_a_name_is_resolved_to_its_addresses() -> None:
+    assert "127.0.0.1:50052" in await targets.resolve("dns:///127.0.0.1:50052")
+
+
+async def test_a_v6_address_is_bracketed() -> None:
+    assert await targets.resolve("dns:///[::1]:50052") == ["[::1]:50052"]
+
+
+async def test_a_name_without_addresses_is_an_error() -> None:
+    with pytest.raises(OSError):
+        await targets.resolve("dns:///no.such.name.invalid:1")
