@@ -1,0 +1,1 @@
+"""Labelled prompts, and how well choosing and screening do on them. For development only."""
