@@ -13,7 +13,7 @@ so the last instruction the model reads is ours. Training and serving both go th
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Protocol
 
@@ -45,6 +45,10 @@ class Prompt:
     question: str
     continuations: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+
+    def about(self, text: str) -> "Prompt":
+        """Return the same task for another text."""
+        return replace(self, text=one_line(text))
 
 
 @dataclass(frozen=True, slots=True)

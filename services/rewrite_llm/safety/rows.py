@@ -65,8 +65,13 @@ class Category(Row):
     rule: tuple[Rule, ...]
 
 
-class _Lists(Row):
+class Shared(Row):
+    """The file `lists.toml`."""
+
     lists: dict[str, Phrases]
+    """Phrases by name, which rules refer to as `@name`."""
+    additions: dict[str, str]
+    """By language: words that steer a picture towards the harmless where no rule has anything to replace."""
 
 
 def load(directory: Path) -> tuple[Category, ...]:
@@ -75,9 +80,14 @@ def load(directory: Path) -> tuple[Category, ...]:
     Raises:
         ValueError: a file is not TOML, has a wrong or unknown key, or names a list that does not exist.
     """
-    lists = _read(directory / LISTS_FILE, _Lists).lists
+    lists = shared(directory).lists
     files = sorted(path for path in directory.glob("*.toml") if path.name != LISTS_FILE)
     return tuple(_expanded(_read(path, Category), lists, path) for path in files)
+
+
+def shared(directory: Path) -> Shared:
+    """Read what the categories of `directory` share. Raises as `load`."""
+    return _read(directory / LISTS_FILE, Shared)
 
 
 def _read(path: Path, kind: type[R]) -> R:

@@ -1,7 +1,7 @@
 """Apply the safety rules to a text: what is found where, and how to say it innocently."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -74,12 +74,20 @@ class RuleSet:
 
     def soften(self, text: str) -> str:
         """Return `text` with everything that policy does not allow replaced by the innocent wording of its rule."""
-        softened, end = [], 0
+        return self._replaced(text, lambda hit: hit.replacement)
+
+    def without_hits(self, text: str) -> str:
+        """Return `text` without everything that policy does not allow."""
+        return self._replaced(text, lambda hit: "")
+
+    def _replaced(self, text: str, wording: Callable[[Hit], str]) -> str:
+        """Replace hits, the longest first where several begin; single spaces remain between words."""
+        parts, end = [], 0
         for hit in self.find(text):
             if hit.verdict > Verdict.ALLOW and hit.start >= end:
-                softened += [text[end : hit.start], hit.replacement]
+                parts += [text[end : hit.start], wording(hit)]
                 end = hit.end
-        return " ".join("".join([*softened, text[end:]]).split())
+        return " ".join("".join([*parts, text[end:]]).split())
 
     def title(self, category: str) -> str:
         """Return the category in words."""

@@ -1,0 +1,1 @@
+"""What answers: a language model through transformers, or rules."""

@@ -1,0 +1,77 @@
+"""Every metric of this service. Labels are categories, rules and sources, never text."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+
+
+class RewriteMetrics:
+    """Counters, gauges and histograms, named `rewrite_*`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self.selections = self._counter(
+            "rewrite_selections_total",
+            "Models chosen, by who judged and whether the default was taken.",
+            "source",
+            "defaulted",
+        )
+        self.margin = Histogram(
+            "rewrite_selection_margin",
+            "Difference of the two best shares.",
+            ("source",),
+            registry=registry,
+            buckets=_SHARES,
+        )
+        self.screenings = self._counter(
+            "rewrite_screenings_total", "Prompts screened, by verdict and who judged.", "verdict", "source"
+        )
+        self.findings = self._counter(
+            "rewrite_findings_total", "What was found in prompts, by category and rule.", "category", "rule"
+        )
+        self.rewrites = self._counter(
+            "rewrite_rewrites_total", "Prompts rewritten or blocked, by verdict and who wrote.", "verdict", "source"
+        )
+        self.degraded = self._counter(
+            "rewrite_llm_degraded_total", "Questions that the language model left unanswered, by cause.", "cause"
+        )
+        self.stage_seconds = Histogram(
+            "rewrite_stage_seconds", "Seconds by use case.", ("stage",), registry=registry, buckets=_SECONDS
+        )
+        self.llm_seconds = Histogram(
+            "rewrite_llm_seconds",
+            "Seconds of the language model by task.",
+            ("task",),
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.llm_batch_size = Histogram(
+            "rewrite_llm_batch_size",
+            "Questions that shared a forward pass.",
+            ("task",),
+            registry=registry,
+            buckets=(1, 2, 4, 8, 16, 32),
+        )
+        self.loads = self._counter("rewrite_model_loads_total", "Models loaded.", "model")
+        self.load_seconds = Histogram(
+            "rewrite_model_load_seconds", "Seconds to load a model.", ("model",), registry=registry
+        )
+        self.load_failures = self._counter(
+            "rewrite_model_load_failures_total", "Loads that failed, by error.", "model", "error"
+        )
+        self.evictions = self._counter(
+            "rewrite_model_evictions_total", "Models that left the device, by reason.", "model", "reason"
+        )
+        self.resident_bytes = Gauge(
+            "rewrite_model_resident_bytes", "Bytes of a model on the device.", ("model",), registry=registry
+        )
+
+    def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        """Export a gauge that is read when it is scraped."""
+        Gauge(name, documentation, registry=self._registry).set_function(read)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, labels, registry=self._registry)

@@ -1,0 +1,22 @@
+"""How much of a text is still there after rewording."""
+
+import re
+
+from services.rewrite_llm.text.language import is_common
+from services.rewrite_llm.text.normalise import fold
+
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff]+")
+_STEM = 5
+
+
+def shared_words(original: str, text: str) -> float:
+    """Return the share, 0 to 1, of the original's words that `text` has too; 1 if the original has none that count.
+
+    Common words ("the", "mit") do not count, and words agree by their first letters, so that endings may differ.
+    """
+    wanted = _stems(original)
+    return len(wanted & _stems(text)) / len(wanted) if wanted else 1.0
+
+
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(word[:_STEM] for word in _WORD.findall(fold(text)) if not is_common(word))
