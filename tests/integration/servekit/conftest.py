@@ -18,22 +18,29 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-async def serve_toy(registry: CollectorRegistry) -> AsyncIterator[Callable[..., Awaitable[ToyClient]]]:
-    """Start a toy around `on_message`, with the given settings; once per test."""
+async def servers() -> AsyncIterator[AsyncExitStack]:
+    """What runs in this test. Closed, it has drained, so that all calls are counted and logged."""
     async with AsyncExitStack() as stack:
-
-        async def start(on_message: Callable[[str], Awaitable[str]], **overrides: Any) -> ToyClient:
-            app = App(local(ServerSettings, **overrides), Toy(on_message).register, registry=registry)
-            return ToyClient(await stack.enter_async_context(serve(app)))
-
-        yield start
+        yield stack
 
 
 @pytest.fixture
-def counted(registry: CollectorRegistry) -> Callable[..., float]:
-    """Return a sample of `grpc_server_<metric>` for a method of the toy, 0 if there is none."""
+def serve_toy(registry: CollectorRegistry, servers: AsyncExitStack) -> Callable[..., Awaitable[ToyClient]]:
+    """Start a toy around `on_message`, with the given settings; once per test."""
 
-    def sample(metric: str, method: str, **labels: str) -> float:
+    async def start(on_message: Callable[[str], Awaitable[str]], **overrides: Any) -> ToyClient:
+        app = App(local(ServerSettings, **overrides), Toy(on_message).register, registry=registry)
+        return ToyClient(await servers.enter_async_context(serve(app)))
+
+    return start
+
+
+@pytest.fixture
+def counted(registry: CollectorRegistry, servers: AsyncExitStack) -> Callable[..., Awaitable[float]]:
+    """Stop the toy and return a sample of `grpc_server_<metric>` for one of its methods, 0 if there is none."""
+
+    async def sample(metric: str, method: str, **labels: str) -> float:
+        await servers.aclose()
         names = {"grpc_type": Toy.KINDS[method], "grpc_service": Toy.SERVICE, "grpc_method": method}
         return registry.get_sample_value(f"grpc_server_{metric}", {**names, **labels}) or 0
 

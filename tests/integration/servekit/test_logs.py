@@ -1,6 +1,7 @@
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import grpc
 import pytest
@@ -11,14 +12,16 @@ from servekit.logging import JsonFormatter
 from servekit.testing import Toy, ToyClient, echo
 
 ServeToy = Callable[..., Awaitable[ToyClient]]
+Lines = Callable[[], Awaitable[list[dict[str, object]]]]
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, object]]]:
-    """The lines about calls, as JSON would have them."""
+def lines(caplog: pytest.LogCaptureFixture, servers: AsyncExitStack) -> Lines:
+    """Stop the toy and return what it logged about calls, as JSON would have it."""
     caplog.set_level(logging.INFO, "servekit.rpc")
 
-    def read() -> list[dict[str, object]]:
+    async def read() -> list[dict[str, object]]:
+        await servers.aclose()
         formatter = JsonFormatter()
         ours = [record for record in caplog.records if record.name == "servekit.rpc"]
         return [json.loads(formatter.format(record)) for record in ours]
@@ -26,12 +29,10 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, objec
     return read
 
 
-async def test_one_line_tells_how_a_call_went(
-    serve_toy: ServeToy, method: str, lines: Callable[[], list[dict[str, object]]]
-) -> None:
+async def test_one_line_tells_how_a_call_went(serve_toy: ServeToy, method: str, lines: Lines) -> None:
     toy = await serve_toy(echo)
     await toy.ask(method, "hello")
-    (line,) = lines()
+    (line,) = await lines()
     assert line["method"] == f"/{Toy.SERVICE}/{method}"
     assert line["code"] == "OK"
     assert isinstance(line["seconds"], float)
@@ -39,7 +40,7 @@ async def test_one_line_tells_how_a_call_went(
 
 
 async def test_the_line_of_a_refused_call_has_the_reason_and_no_content(
-    serve_toy: ServeToy, method: str, lines: Callable[[], list[dict[str, object]]]
+    serve_toy: ServeToy, method: str, lines: Lines
 ) -> None:
     async def refuse(text: str) -> str:
         raise InvalidRequest([Violation("value", f"{text} is not allowed")])
@@ -47,14 +48,12 @@ async def test_the_line_of_a_refused_call_has_the_reason_and_no_content(
     toy = await serve_toy(refuse)
     with pytest.raises(grpc.aio.AioRpcError):
         await toy.ask(method, "confidential")
-    (line,) = lines()
+    (line,) = await lines()
     assert (line["level"], line["code"], line["reason"]) == ("INFO", "INVALID_ARGUMENT", "INVALID_REQUEST")
     assert "confidential" not in json.dumps(line)
 
 
-async def test_health_checks_are_not_worth_a_line(
-    serve_toy: ServeToy, lines: Callable[[], list[dict[str, object]]]
-) -> None:
+async def test_health_checks_are_not_worth_a_line(serve_toy: ServeToy, lines: Lines) -> None:
     toy = await serve_toy(echo)
     await health_pb2_grpc.HealthStub(toy.channel).Check(health_pb2.HealthCheckRequest())
-    assert lines() == []
+    assert await lines() == []

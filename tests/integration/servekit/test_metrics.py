@@ -11,16 +11,16 @@ from servekit import metrics
 from servekit.testing import ToyClient, echo
 
 ServeToy = Callable[..., Awaitable[ToyClient]]
-Counted = Callable[..., float]
+Counted = Callable[..., Awaitable[float]]
 
 
 async def test_a_call_is_counted_and_timed(serve_toy: ServeToy, method: str, counted: Counted) -> None:
     toy = await serve_toy(echo)
     await toy.ask(method, "hello")
-    assert counted("started_total", method) == 1
-    assert counted("handled_total", method, grpc_code="OK") == 1
-    assert counted("handling_seconds_count", method) == 1
-    assert counted("handling_seconds_sum", method) > 0
+    assert await counted("started_total", method) == 1
+    assert await counted("handled_total", method, grpc_code="OK") == 1
+    assert await counted("handling_seconds_count", method) == 1
+    assert await counted("handling_seconds_sum", method) > 0
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ async def test_messages_are_counted(
 ) -> None:
     toy = await serve_toy(echo)
     await toy.ask(method, *texts)
-    assert counted("msg_received_total", method) == received
-    assert counted("msg_sent_total", method) == sent
+    assert await counted("msg_received_total", method) == received
+    assert await counted("msg_sent_total", method) == sent
 
 
 async def test_an_unknown_method_makes_no_label(serve_toy: ServeToy, registry: CollectorRegistry) -> None:
