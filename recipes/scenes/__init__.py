@@ -1,0 +1,1 @@
+"""Captioned flat illustrations in four fields, drawn by program and fixed by a seed."""

@@ -1,0 +1,309 @@
+"""Landscapes: sky, horizon, water, trees and buildings under a time of day, a season and a weather."""
+
+import random
+from dataclasses import dataclass
+
+from recipes.scenes.canvas import Canvas, Point
+from recipes.scenes.palette import Colour, mix
+
+TIMES: tuple[str, ...] = ("day", "sunset", "sunrise", "night")
+WEATHERS: tuple[str, ...] = ("clear", "cloudy", "rain", "snowfall", "rainbow")
+GROUNDS: tuple[str, ...] = ("meadow", "snow", "desert", "autumn")
+WATERS: tuple[str, ...] = ("lake", "river", "sea")
+RELIEFS: tuple[str, ...] = ("mountains", "snowy mountains", "hills")
+TREES: tuple[str, ...] = ("pine", "round", "palm")
+BUILDINGS: tuple[str, ...] = ("house", "castle", "city")
+SIDES: tuple[str, ...] = ("left", "center", "right")
+
+_SKY: dict[str, tuple[Colour, Colour]] = {
+    "day": ((70, 150, 236), (190, 226, 250)),
+    "sunset": ((92, 56, 130), (252, 142, 60)),
+    "sunrise": ((120, 160, 226), (255, 206, 176)),
+    "night": ((10, 14, 46), (40, 48, 100)),
+}
+_OVERCAST: Colour = (150, 158, 170)
+_GROUND: dict[str, Colour] = {
+    "meadow": (98, 172, 76),
+    "snow": (238, 244, 250),
+    "desert": (232, 198, 128),
+    "autumn": (196, 128, 52),
+}
+_WATER: Colour = (52, 122, 190)
+_STONE: Colour = (112, 112, 132)
+_LIGHT: dict[str, tuple[Colour, float]] = {
+    "day": ((255, 255, 255), 0.0),
+    "sunset": ((110, 40, 60), 0.3),
+    "sunrise": ((255, 190, 170), 0.18),
+    "night": ((12, 16, 48), 0.62),
+}
+_COLUMN = {"left": 0.2, "center": 0.5, "right": 0.8}
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """An outdoor scene; None means that the thing is not there.
+
+    `luminary` is the side of the sun (of the moon at night).
+    """
+
+    time: str
+    weather: str
+    ground: str
+    luminary: str | None
+    relief: str | None
+    water: str | None
+    trees: str | None
+    building: str | None
+    boat: bool
+    birds: bool
+    seed: int
+
+
+def sample_landscape(rng: random.Random) -> Landscape:
+    """Draw the attributes of a landscape; impossible pairs (a rainbow at night, a boat ashore) do not occur."""
+    time = rng.choices(TIMES, (5, 4, 2, 4))[0]
+    weather = rng.choices(WEATHERS if time == "day" else WEATHERS[:4], (8, 3, 2, 2, 2)[: 5 if time == "day" else 4])[0]
+    ground = rng.choices(GROUNDS, (6, 3, 2, 3))[0]
+    water = rng.choice(WATERS) if rng.random() < 0.5 else None
+    open_sky = weather == "clear" or (weather == "cloudy" and rng.random() < 0.4)
+    return Landscape(
+        time=time,
+        weather=weather,
+        ground=ground,
+        luminary=rng.choice(SIDES) if open_sky and rng.random() < 0.85 else None,
+        relief=rng.choices(RELIEFS, (3, 4, 3))[0] if rng.random() < 0.65 else None,
+        water=water,
+        trees=_trees(ground, rng) if rng.random() < 0.55 else None,
+        building=rng.choice(BUILDINGS) if rng.random() < 0.3 else None,
+        boat=water in ("lake", "sea") and rng.random() < 0.3,
+        birds=time != "night" and rng.random() < 0.12,
+        seed=rng.getrandbits(32),
+    )
+
+
+def _trees(ground: str, rng: random.Random) -> str:
+    return rng.choices(TREES, {"desert": (1, 1, 6), "snow": (6, 3, 0)}.get(ground, (4, 4, 2)))[0]
+
+
+def draw_landscape(scene: Landscape, canvas: Canvas, rng: random.Random) -> None:
+    """Draw a landscape from back to front."""
+    horizon = 0.6 + rng.uniform(-0.03, 0.03)
+    _sky(scene, canvas, rng, horizon)
+    _relief(scene, canvas, rng, horizon)
+    if scene.building == "city":
+        _city(scene, canvas, rng, horizon)
+    _land(scene, canvas, rng, horizon)
+    if scene.building in ("house", "castle"):
+        _building(scene, canvas, rng, horizon)
+    _plants(scene, canvas, rng, horizon)
+    if scene.boat:
+        _boat(canvas, 0.5 + rng.uniform(-0.12, 0.12), horizon + 0.17)
+    if scene.weather in ("rain", "snowfall"):
+        _fall(scene, canvas, rng)
+
+
+def _lit(scene: Landscape, colour: Colour) -> Colour:
+    tint, share = _LIGHT[scene.time]
+    return mix(colour, tint, share)
+
+
+def _sky(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
+    top, bottom = _SKY[scene.time]
+    if scene.weather in ("cloudy", "rain", "snowfall"):
+        gray = mix(_OVERCAST, (24, 26, 44), 0.7) if scene.time == "night" else _OVERCAST
+        share = 0.35 if scene.time == "night" else 0.55
+        top, bottom = mix(top, gray, share), mix(bottom, gray, share)
+    canvas.gradient(top, bottom, until=horizon)
+    if scene.time == "night" and scene.weather == "clear":
+        for _ in range(26):
+            canvas.circle(rng.random(), rng.uniform(0.02, 0.45), rng.uniform(0.005, 0.01), (240, 240, 220))
+    if scene.weather == "rainbow":
+        _rainbow(canvas, horizon)
+    if scene.luminary is not None:
+        _luminary(scene, canvas, rng, (top, bottom))
+    if scene.weather in ("cloudy", "rain"):
+        _clouds(scene, canvas, rng)
+    if scene.birds:
+        for _ in range(4):
+            _bird(canvas, rng.uniform(0.1, 0.9), rng.uniform(0.08, 0.3))
+
+
+def _rainbow(canvas: Canvas, horizon: float) -> None:
+    bands = ((222, 44, 48), (248, 134, 30), (252, 214, 58), (56, 160, 70), (40, 100, 216), (128, 58, 184))
+    for step, colour in enumerate(bands):
+        canvas.arc(0.5, horizon, 0.46 - 0.024 * step, 0.46 - 0.024 * step, (180, 360), 0.028, colour)
+
+
+def _luminary(scene: Landscape, canvas: Canvas, rng: random.Random, sky: tuple[Colour, Colour]) -> None:
+    x = _COLUMN[scene.luminary or "center"] + rng.uniform(-0.04, 0.04)
+    if scene.time == "night":
+        y = rng.uniform(0.15, 0.21)
+        canvas.circle(x, y, 0.085, (244, 240, 214))
+        if rng.random() < 0.4:
+            canvas.circle(x + 0.04, y - 0.02, 0.07, mix(*sky, 0.3))
+    elif scene.time == "day":
+        canvas.circle(x, rng.uniform(0.15, 0.2), 0.085, (255, 222, 74))
+    else:
+        y = rng.uniform(0.36, 0.4)
+        core = (255, 226, 120) if scene.time == "sunset" else (255, 246, 200)
+        canvas.circle(x, y, 0.13, mix(core, sky[1], 0.6))
+        canvas.circle(x, y, 0.1, core)
+
+
+def _clouds(scene: Landscape, canvas: Canvas, rng: random.Random) -> None:
+    bright: Colour = (250, 250, 252) if scene.weather == "cloudy" else (96, 102, 116)
+    colour = mix(_lit(scene, bright), bright, 0.45)
+    for column in (0.2, 0.55, 0.86):
+        x, y = column + rng.uniform(-0.06, 0.06), rng.uniform(0.07, 0.2)
+        canvas.ellipse(x, y, 0.13, 0.04, colour)
+        canvas.circle(x - 0.05, y - 0.02, 0.05, colour)
+        canvas.circle(x + 0.035, y - 0.03, 0.062, colour)
+
+
+def _bird(canvas: Canvas, x: float, y: float) -> None:
+    canvas.line([(x - 0.04, y - 0.015), (x, y + 0.012), (x + 0.04, y - 0.015)], 0.012, (30, 30, 40))
+
+
+def _relief(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
+    if scene.relief == "hills":
+        base = _GROUND["snow" if scene.ground == "snow" else "meadow" if scene.ground == "meadow" else scene.ground]
+        colour = _lit(scene, mix(base, (40, 70, 90), 0.3))
+        for x, height in ((0.15, 0.13), (0.8, 0.16), (0.48, 0.1)):
+            canvas.ellipse(x + rng.uniform(-0.05, 0.05), horizon + 0.02, 0.36, height, colour, (180, 360))
+            colour = mix(colour, _lit(scene, base), 0.3)
+    elif scene.relief is not None:
+        for x in _peaks(scene.luminary if scene.time in ("sunset", "sunrise") else None):
+            peak = (x + rng.uniform(-0.04, 0.04), horizon - rng.uniform(0.23, 0.33))
+            _mountain(scene, canvas, peak, horizon)
+
+
+def _peaks(kept_free: str | None) -> tuple[float, ...]:
+    """Where the peaks stand, so that they do not cover a low sun."""
+    return {"left": (0.52, 0.92, 0.74), "center": (0.1, 0.9), "right": (0.08, 0.48, 0.26)}.get(
+        kept_free or "", (0.15, 0.85, 0.5)
+    )
+
+
+def _mountain(scene: Landscape, canvas: Canvas, peak: Point, horizon: float) -> None:
+    x, top = peak
+    height = horizon + 0.02 - top
+    half = height * 1.0
+    colour = _lit(scene, _STONE)
+    canvas.polygon([(x, top), (x + half, top + height), (x - half, top + height)], colour)
+    canvas.polygon([(x, top), (x + half, top + height), (x + 0.1 * half, top + height)], mix(colour, (0, 0, 0), 0.15))
+    if scene.relief == "snowy mountains":
+        cap = 0.36
+        snow = _lit(scene, (246, 248, 252))
+        left, right = (x - cap * half, top + cap * height), (x + cap * half, top + cap * height)
+        middle = [(x + 0.16 * half, top + 0.28 * height), (x, top + 0.42 * height), (x - 0.16 * half, top + 0.28 * height)]
+        canvas.polygon([(x, top), right, *middle, left], snow)
+
+
+def _city(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
+    x = 0.06
+    while x < 0.92:
+        width, top = rng.uniform(0.08, 0.13), horizon - rng.uniform(0.14, 0.36)
+        canvas.rectangle(x, top, x + width, horizon + 0.02, _lit(scene, rng.choice(((86, 92, 116), (112, 104, 124), (70, 80, 104)))))
+        pane: Colour = (252, 220, 120) if scene.time in ("night", "sunset") else (196, 214, 230)
+        for row in range(int((horizon - top) / 0.06)):
+            for column in (0.28, 0.72):
+                left = x + column * width - 0.012
+                canvas.rectangle(left, top + 0.03 + row * 0.06, left + 0.024, top + 0.055 + row * 0.06, pane)
+        x += width + 0.012
+
+
+def _land(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
+    base = _lit(scene, _GROUND[scene.ground])
+    water = _lit(scene, _WATER)
+    if scene.water == "sea":
+        canvas.rectangle(0, horizon, 1, 1, water)
+        _waves(canvas, rng, water, (horizon + 0.05, 0.84))
+        canvas.polygon([(0, 0.9), (0.35, 0.87), (0.7, 0.9), (1, 0.88), (1, 1), (0, 1)], base)
+        return
+    canvas.rectangle(0, horizon, 1, 1, base)
+    canvas.ellipse(0.25, 1.0, 0.6, 0.2, mix(base, (0, 0, 0), 0.06))
+    if scene.water == "lake":
+        x, y = 0.5 + rng.uniform(-0.05, 0.05), horizon + 0.17
+        canvas.ellipse(x, y, 0.42, 0.115, mix(base, (90, 70, 50), 0.35))
+        canvas.ellipse(x, y, 0.4, 0.1, water)
+        _waves(canvas, rng, water, (y - 0.05, y + 0.05), (x - 0.22, x + 0.22))
+    elif scene.water == "river":
+        bend = rng.uniform(-0.1, 0.1)
+        right = [(0.53, horizon), (0.6 + bend, horizon + 0.12), (0.62, horizon + 0.22), (0.85, 1.0)]
+        left = [(0.35, 1.0), (0.42, horizon + 0.22), (0.5 + bend, horizon + 0.12), (0.49, horizon)]
+        canvas.polygon([*right, *left], water)
+
+
+def _waves(
+    canvas: Canvas, rng: random.Random, water: Colour, rows: tuple[float, float], columns: tuple[float, float] = (0.1, 0.9)
+) -> None:
+    for _ in range(6):
+        x, y = rng.uniform(*columns), rng.uniform(*rows)
+        canvas.line([(x - 0.05, y), (x + 0.05, y)], 0.012, mix(water, (255, 255, 255), 0.3))
+
+
+def _building(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
+    x, y = rng.choice((0.24, 0.76)) + rng.uniform(-0.04, 0.04), horizon + 0.06
+    pane: Colour = (255, 222, 110) if scene.time in ("night", "sunset") else (96, 140, 176)
+    if scene.building == "house":
+        canvas.rectangle(x - 0.11, y - 0.14, x + 0.11, y, _lit(scene, (244, 228, 200)))
+        canvas.polygon([(x - 0.15, y - 0.13), (x, y - 0.26), (x + 0.15, y - 0.13)], _lit(scene, (200, 58, 48)))
+        canvas.rectangle(x - 0.03, y - 0.085, x + 0.03, y, _lit(scene, (120, 76, 44)))
+        for side in (-0.07, 0.07):
+            canvas.rectangle(x + side - 0.022, y - 0.105, x + side + 0.022, y - 0.06, pane)
+        return
+    stone = _lit(scene, (184, 176, 186))
+    canvas.rectangle(x - 0.13, y - 0.16, x + 0.13, y, stone)
+    for side, height in ((-0.13, 0.25), (0.13, 0.25), (0.0, 0.32)):
+        canvas.rectangle(x + side - 0.045, y - height, x + side + 0.045, y, mix(stone, (0, 0, 0), 0.08))
+        roof = [(x + side - 0.06, y - height), (x + side, y - height - 0.11), (x + side + 0.06, y - height)]
+        canvas.polygon(roof, _lit(scene, (86, 84, 160)))
+        canvas.rectangle(x + side - 0.014, y - height + 0.04, x + side + 0.014, y - height + 0.09, pane)
+    canvas.rectangle(x - 0.03, y - 0.08, x + 0.03, y, _lit(scene, (84, 56, 44)))
+
+
+def _plants(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
+    if scene.trees is None:
+        return
+    for column in rng.sample((0.08, 0.24, 0.4, 0.62, 0.78, 0.93), rng.randint(2, 4)):
+        near = rng.uniform(0.0, 1.0) if scene.water is None else rng.choice((0.0, 1.0))
+        foot = horizon + 0.07 + 0.26 * near
+        height = 0.2 + 0.1 * near
+        _tree(scene, canvas, (column + rng.uniform(-0.03, 0.03), foot), height)
+
+
+def _tree(scene: Landscape, canvas: Canvas, foot: Point, height: float) -> None:
+    x, y = foot
+    bark = _lit(scene, (110, 72, 42))
+    if scene.trees == "palm":
+        canvas.line([(x, y), (x + 0.1 * height, y - 0.5 * height), (x + 0.04 * height, y - height)], 0.024, bark)
+        leaf = _lit(scene, (48, 140, 62))
+        for dx, dy in ((-0.42, -0.02), (-0.28, -0.2), (0.3, -0.2), (0.44, -0.02), (-0.3, 0.14), (0.34, 0.14)):
+            tip = (x + (0.04 + dx) * height, y - height + dy * height)
+            canvas.line([(x + 0.04 * height, y - height), tip], 0.024, leaf)
+        return
+    canvas.rectangle(x - 0.014, y - 0.4 * height, x + 0.014, y, bark)
+    if scene.trees == "pine":
+        leaf = _lit(scene, (28, 96, 62))
+        for level in range(3):
+            base, half = y - (0.18 + 0.24 * level) * height, (0.3 - 0.07 * level) * height
+            canvas.polygon([(x - half, base), (x, base - 0.4 * height), (x + half, base)], leaf)
+    else:
+        leaf = _lit(scene, (216, 92, 30) if scene.ground == "autumn" else (70, 148, 58))
+        canvas.circle(x, y - 0.66 * height, 0.33 * height, leaf)
+        canvas.circle(x - 0.08 * height, y - 0.74 * height, 0.17 * height, mix(leaf, (255, 255, 255), 0.15))
+
+
+def _boat(canvas: Canvas, x: float, y: float) -> None:
+    canvas.polygon([(x - 0.1, y - 0.01), (x + 0.1, y - 0.01), (x + 0.06, y + 0.045), (x - 0.06, y + 0.045)], (150, 60, 40))
+    canvas.rectangle(x - 0.006, y - 0.16, x + 0.006, y, (90, 60, 44))
+    canvas.polygon([(x + 0.012, y - 0.16), (x + 0.09, y - 0.03), (x + 0.012, y - 0.03)], (250, 250, 246))
+
+
+def _fall(scene: Landscape, canvas: Canvas, rng: random.Random) -> None:
+    for _ in range(34):
+        x, y = rng.random(), rng.random()
+        if scene.weather == "rain":
+            canvas.line([(x, y), (x - 0.018, y + 0.06)], 0.009, (176, 200, 226))
+        else:
+            canvas.circle(x, y, rng.uniform(0.009, 0.015), (252, 252, 255))

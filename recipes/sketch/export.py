@@ -1,0 +1,35 @@
+"""The trained parts as one FluxPipeline folder."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, FluxPipeline
+
+from recipes.sketch.flow import averaged
+from recipes.sketch.models import Painter, Tokenizers, build_scheduler
+
+
+def load_painter(checkpoint: Path, tokenizers: Tokenizers) -> Painter:
+    """The averaged weights of a training checkpoint, in fp32 on the CPU."""
+    average = averaged(Painter(tokenizers))
+    average.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
+    painter: Painter = average.module
+    return painter.eval()
+
+
+def assemble(painter: Painter, autoencoder: AutoencoderKL, tokenizers: Tokenizers) -> FluxPipeline:
+    """A pipeline of the parts."""
+    return FluxPipeline(
+        scheduler=build_scheduler(),
+        vae=autoencoder,
+        text_encoder=painter.clip,
+        tokenizer=tokenizers.clip,
+        text_encoder_2=painter.t5,
+        tokenizer_2=tokenizers.t5,
+        transformer=painter.transformer,
+    )
+
+
+def export(pipeline: FluxPipeline, destination: Path) -> None:
+    """Save in fp16 safetensors, which keep three more bits of a weight than bf16; load in bf16 or fp32."""
+    pipeline.to(torch.float16).save_pretrained(destination)

@@ -1,0 +1,75 @@
+"""A pool of encoded scenes: fresh ones come in with every batch, older ones are drawn again under new captions."""
+
+import random
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from recipes.scenes.captions import caption
+from recipes.scenes.scene import Scene, draw, is_held_out, sample
+from recipes.sketch.autoencoder import to_tensor
+from recipes.sketch.models import pack
+from recipes.sketch.session import autocast
+
+
+@dataclass(frozen=True)
+class PoolSize:
+    """How many scenes the pool keeps, and how many new ones replace the oldest per batch."""
+
+    capacity: int = 48_000
+    first: int = 2_000
+    fresh: int = 16
+
+
+class LatentPool:
+    """Encoded training scenes of one field, or of all."""
+
+    def __init__(self, autoencoder: AutoencoderKL, size: PoolSize, first_seed: int, field: str | None = None) -> None:
+        self._autoencoder = autoencoder.eval()
+        self._size = size
+        self._field = field
+        self._scenes: list[Scene] = []
+        self._latents: list[Tensor] = []
+        self._oldest = 0
+        self.seed = first_seed
+        while len(self._scenes) < size.first:
+            self._refill()
+
+    def batch(self, count: int, empty_share: float, rng: random.Random) -> tuple[Tensor, list[str]]:
+        """Packed latents [count, tokens, 64] and captions, of which `empty_share` are empty."""
+        self._refill()
+        chosen = [rng.randrange(len(self._scenes)) for _ in range(count)]
+        words = ["" if rng.random() < empty_share else caption(self._scenes[index], rng) for index in chosen]
+        return torch.stack([self._latents[index] for index in chosen]).float(), words
+
+    def _refill(self) -> None:
+        scenes = self._next_scenes()
+        encoded = encode(self._autoencoder, to_tensor([draw(scene) for scene in scenes])).half()
+        for scene, latents in zip(scenes, encoded, strict=True):
+            if len(self._scenes) < self._size.capacity:
+                self._scenes.append(scene)
+                self._latents.append(latents)
+            else:
+                self._scenes[self._oldest], self._latents[self._oldest] = scene, latents
+                self._oldest = (self._oldest + 1) % self._size.capacity
+
+    def _next_scenes(self) -> list[Scene]:
+        scenes: list[Scene] = []
+        while len(scenes) < self._size.fresh:
+            scene = sample(self.seed, self._field)
+            self.seed += 1
+            if not is_held_out(scene):
+                scenes.append(scene)
+        return scenes
+
+
+@torch.no_grad()
+def encode(autoencoder: AutoencoderKL, pictures: Tensor) -> Tensor:
+    """Pictures [batch, 3, 96, 96] as normalised, packed latents [batch, 36, 64]."""
+    with autocast():
+        latents = autoencoder.encode(pictures).latent_dist.mode().float()
+    return pack((latents - autoencoder.config.shift_factor) * autoencoder.config.scaling_factor)
+
+
