@@ -1,14 +1,15 @@
 """`RewriteService` on the wire."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
 
 from atelier.rewrite.v1 import rewrite_service_pb2 as wire
 from atelier.rewrite.v1 import rewrite_service_pb2_grpc
+from servekit.admission import Admission
 from services.rewrite_llm import convert
 from services.rewrite_llm.metrics import RewriteMetrics
 from services.rewrite_llm.rewrite import RewritePrompt
@@ -22,11 +23,17 @@ class RewriteServicer(rewrite_service_pb2_grpc.RewriteServiceServicer):
     """Converts in, judges, converts out."""
 
     def __init__(
-        self, select: SelectModel, screen: ScreenPrompt, rewrite: RewritePrompt, metrics: RewriteMetrics
+        self,
+        select: SelectModel,
+        screen: ScreenPrompt,
+        rewrite: RewritePrompt,
+        admission: Admission,
+        metrics: RewriteMetrics,
     ) -> None:
         self._select = select
         self._screen = screen
         self._rewrite = rewrite
+        self._admission = admission
         self._metrics = metrics
 
     async def SelectModel(  # noqa: N802
@@ -34,7 +41,7 @@ class RewriteServicer(rewrite_service_pb2_grpc.RewriteServiceServicer):
     ) -> wire.SelectModelResponse:
         """Score the candidates for a prompt."""
         asked = convert.to_choice(request)
-        with self._timed("select") as began:
+        async with self._admitted("select") as began:
             selection = await self._select(asked.prompt, asked.candidates, asked.default_id)
         return convert.from_selection(selection, time.perf_counter() - began)
 
@@ -43,7 +50,7 @@ class RewriteServicer(rewrite_service_pb2_grpc.RewriteServiceServicer):
     ) -> wire.ScreenPromptResponse:
         """Say whether a prompt is allowed, must be rewritten, or is blocked."""
         prompt = convert.to_prompt(request)
-        with self._timed("screen") as began:
+        async with self._admitted("screen") as began:
             screening = await self._screen(prompt)
         return convert.from_screening(screening, time.perf_counter() - began)
 
@@ -52,14 +59,16 @@ class RewriteServicer(rewrite_service_pb2_grpc.RewriteServiceServicer):
     ) -> wire.RewritePromptResponse:
         """Make a prompt safe."""
         asked = convert.to_reword(request)
-        with self._timed("rewrite") as began:
+        async with self._admitted("rewrite") as began:
             rewriting = await self._rewrite(asked.prompt, asked.categories, flagged_output=asked.flagged_output)
         return convert.from_rewriting(rewriting, time.perf_counter() - began)
 
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[float]:
-        began = time.perf_counter()
-        try:
-            yield began
-        finally:
-            self._metrics.stage_seconds.labels(stage).observe(time.perf_counter() - began)
+    @asynccontextmanager
+    async def _admitted(self, stage: str) -> AsyncIterator[float]:
+        """Wait for a place and time what happens in it."""
+        async with self._admission.admit(stage):
+            began = time.perf_counter()
+            try:
+                yield began
+            finally:
+                self._metrics.stage_seconds.labels(stage).observe(time.perf_counter() - began)

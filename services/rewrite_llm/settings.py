@@ -9,7 +9,6 @@ from pydantic_settings import SettingsConfigDict
 from servekit.settings import ServerSettings
 
 _PREFIX = "ATELIER_REWRITE_"
-_VERDICTS = ("allow", "rewrite", "block")
 
 
 def _also(name: str, *others: str) -> AliasChoices:
@@ -53,6 +52,10 @@ class RewriteSettings(ServerSettings):
     """Seconds before a model that failed to load is tried again."""
     max_batch: int = Field(default=16, ge=1, le=256)
     """Prompts that share a forward pass at most."""
+    max_running: int = Field(default=64, ge=1)
+    """Requests worked on at once."""
+    queue_limit: int = Field(default=256, ge=0)
+    """Requests that may wait; more are refused as overloaded."""
 
     select_limit_s: float = Field(default=5.0, gt=0)
     """Seconds the language model gets to choose a model; then rules choose."""
@@ -69,7 +72,7 @@ class RewriteSettings(ServerSettings):
     """Folder of the safety rules, one file a category."""
     selection_dir: Path = Path(__file__).parent / "selection"
     """Folder of `topics.toml` and `injection.toml`, by which rules choose."""
-    policy: dict[str, Literal["allow", "rewrite", "block"]] = {}
+    policy: dict[str, Literal["allow", "rewrite", "block"]] = Field(default_factory=dict)
     """What happens to prompts of each category, as JSON, for instance {"violence": "allow"}; categories not named keep
     the verdict of their file, and `unsafe` is what only the language model saw. `minors` is always blocked."""
 

@@ -1,0 +1,259 @@
+"""The composition root: settings -> device -> residency -> use cases -> servicers -> app."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from atelier.models.v1 import models_pb2
+from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
+from servekit.admission import Admission
+from servekit.app import App
+from servekit.clock import SystemClock
+from servekit.device import DevicePlan, activate, plan_device
+from servekit.device.host import usable_memory
+from servekit.metrics import export_info, new_registry
+from servekit.model_service import WATCH_METHOD, ModelServicer
+from servekit.residency import LoadFailed, ModelEvicted, ModelLoaded, ModelSpec, Residency, ResidencyEvent
+from servekit.worker import DeviceWorker
+from services.rewrite_llm import catalog as catalogs
+from services.rewrite_llm.backends.resident import ResidentModel
+from services.rewrite_llm.catalog import RULES, Catalog, ModelRow
+from services.rewrite_llm.consult import Consultant
+from services.rewrite_llm.domain import Verdict
+from services.rewrite_llm.engines.loader import EngineLoader
+from services.rewrite_llm.engines.rules import RulesEngine
+from services.rewrite_llm.metrics import RewriteMetrics
+from services.rewrite_llm.ports import Engine
+from services.rewrite_llm.rewrite import RewritePrompt
+from services.rewrite_llm.safety import rows
+from services.rewrite_llm.safety.rules import Policy, RuleSet
+from services.rewrite_llm.screen import UNSAFE, ScreenPrompt
+from services.rewrite_llm.select import SelectModel
+from services.rewrite_llm.selection import keywords
+from services.rewrite_llm.selection.injection import InjectionFilter
+from services.rewrite_llm.servicer import RewriteServicer
+from services.rewrite_llm.settings import RewriteSettings
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "rewrite_llm"
+VERSION = version("atelier-studio")
+_DISK_BYTES_PER_S = 1e9
+"""Pace of loading that is assumed before the first load."""
+_LIBRARIES = ("torch", "transformers", "tokenizers")
+
+
+def build(settings: RewriteSettings) -> App:
+    """Return the app. Raises `CatalogError` or `ValueError` with every mistake of a file, and `DeviceUnavailable`."""
+    catalog, row = catalogs.load(settings.catalog_file).including(settings.llm, settings.models_dir)
+    plan = _plan(settings, row)
+    registry = new_registry(SERVICE, VERSION)
+    metrics = RewriteMetrics(registry)
+    rule_set = RuleSet(rows.load(settings.safety_dir), _policy(settings))
+    topics = keywords.Keywords(keywords.load(settings.selection_dir / "topics.toml"))
+    rules = RulesEngine(rule_set, topics, rows.shared(settings.safety_dir).additions)
+    worker = DeviceWorker("rewrite-device", on_start=None if row.engine == RULES else partial(activate, plan))
+    residency = _residency(settings, catalog, plan, worker, rules, metrics)
+    model = None if row.engine == RULES else _resident(settings, row, residency, worker, metrics)
+    admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
+    rewrite_servicer = _servicer(settings, row, Consultant(model, metrics), rules, rule_set, admission, metrics)
+    model_servicer = ModelServicer(
+        SERVICE,
+        VERSION,
+        [_message(each, default=each.id == row.id) for each in catalog.models.values()],
+        residency=residency,
+        admission=admission,
+        plan=plan,
+        libraries=_libraries(),
+    )
+    _export(registry, metrics, plan, admission, residency)
+    life = _Life(worker, residency, model, row, plan)
+
+    def register(server: grpc.aio.Server) -> Sequence[str]:
+        rewrite_service_pb2_grpc.add_RewriteServiceServicer_to_server(rewrite_servicer, server)
+        name = rewrite_service_pb2.DESCRIPTOR.services_by_name["RewriteService"].full_name
+        return [name, *model_servicer.register(server)]
+
+    return App(settings, register, registry=registry, start=life.start, stop=life.stop, lasting=[WATCH_METHOD])
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """What happens before the first call and after the last."""
+
+    worker: DeviceWorker
+    residency: Residency[Engine]
+    model: ResidentModel | None
+    row: ModelRow
+    plan: DevicePlan
+
+    async def start(self) -> None:
+        """Start the device thread and bring the language model to it."""
+        logger.info("language model %s, from %s", self.row.id, self.row.place)
+        logger.info("device %s", self.plan.describe())
+        await self.worker.start()
+        await self.residency.start()
+        if self.model is None:
+            logger.info("no language model is configured: rules choose, screen and rewrite")
+            await self.residency.load(self.row.id)
+        else:
+            await self.model.load()
+
+    async def stop(self) -> None:
+        """Free the device."""
+        if self.model is not None:
+            await self.model.close()
+        await self.residency.close()
+        await self.worker.close()
+
+
+def _plan(settings: RewriteSettings, row: ModelRow) -> DevicePlan:
+    """Return the device plan; rules need none, and finding one would import torch."""
+    if row.engine != RULES:
+        return plan_device(
+            settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
+        )
+    memory = usable_memory()
+    return DevicePlan(
+        kind="cpu",
+        device="cpu",
+        name="CPU",
+        dtype="float32",
+        capability=None,
+        arch_list=(),
+        threads=1,
+        total_bytes=memory,
+        budget_bytes=int(memory * settings.memory_fraction),
+        reason="rules need no accelerator",
+    )
+
+
+def _policy(settings: RewriteSettings) -> Policy:
+    return Policy({category: Verdict[name.upper()] for category, name in settings.policy.items()})
+
+
+def _residency(
+    settings: RewriteSettings,
+    catalog: Catalog,
+    plan: DevicePlan,
+    worker: DeviceWorker,
+    rules: Engine,
+    metrics: RewriteMetrics,
+) -> Residency[Engine]:
+    token = settings.hf_token.get_secret_value() if settings.hf_token else None
+    loader = EngineLoader(
+        catalog, plan, worker, rules, models_dir=settings.models_dir, token=token, download=settings.download
+    )
+    specs = [ModelSpec(row.id, row.bytes, load_s=1 + row.bytes / _DISK_BYTES_PER_S) for row in catalog.models.values()]
+    return Residency(
+        specs,
+        loader,
+        budget_bytes=plan.budget_bytes,
+        idle_timeout_s=settings.idle_timeout_s,
+        on_event=partial(_observe, metrics),
+    )
+
+
+def _observe(metrics: RewriteMetrics, event: ResidencyEvent) -> None:
+    match event:
+        case ModelLoaded():
+            metrics.loads.labels(event.model_id).inc()
+            metrics.load_seconds.labels(event.model_id).observe(event.seconds)
+            metrics.resident_bytes.labels(event.model_id).set(event.bytes)
+        case ModelEvicted():
+            metrics.evictions.labels(event.model_id, event.reason.value).inc()
+            metrics.resident_bytes.labels(event.model_id).set(0)
+        case LoadFailed(cancelled=False):
+            metrics.load_failures.labels(event.model_id, type(event.error).__name__).inc()
+        case _:
+            pass
+
+
+def _resident(
+    settings: RewriteSettings,
+    row: ModelRow,
+    residency: Residency[Engine],
+    worker: DeviceWorker,
+    metrics: RewriteMetrics,
+) -> ResidentModel:
+    return ResidentModel(
+        row.id,
+        residency,
+        worker,
+        metrics,
+        SystemClock(),
+        max_batch=settings.max_batch,
+        reload_after_s=settings.reload_after_s,
+    )
+
+
+def _servicer(
+    settings: RewriteSettings,
+    row: ModelRow,
+    consultant: Consultant,
+    rules: Engine,
+    rule_set: RuleSet,
+    admission: Admission,
+    metrics: RewriteMetrics,
+) -> RewriteServicer:
+    select = SelectModel(
+        consultant,
+        rules,
+        InjectionFilter(settings.selection_dir / "injection.toml"),
+        metrics,
+        min_margin=settings.min_margin,
+        llm_limit_s=settings.select_limit_s,
+    )
+    screen = ScreenPrompt(
+        consultant,
+        rule_set,
+        metrics,
+        threshold=row.unsafe_threshold or settings.unsafe_threshold,
+        unsafe_verdict=_policy(settings).verdicts.get(UNSAFE, Verdict.REWRITE),
+        llm_limit_s=settings.screen_limit_s,
+    )
+    rewrite = RewritePrompt(screen, consultant, rules, rule_set, metrics, llm_limit_s=settings.rewrite_limit_s)
+    return RewriteServicer(select, screen, rewrite, admission, metrics)
+
+
+def _message(row: ModelRow, *, default: bool) -> models_pb2.Model:
+    return models_pb2.Model(
+        id=row.id,
+        display_name=row.display_name,
+        strengths=row.strengths,
+        family=row.engine,
+        source=row.place,
+        license=row.license,
+        capabilities=["select", "screen", "rewrite"],
+        is_default=default,
+    )
+
+
+def _libraries() -> dict[str, str]:
+    """Return the versions of what is installed, without importing it."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _export(
+    registry: CollectorRegistry,
+    metrics: RewriteMetrics,
+    plan: DevicePlan,
+    admission: Admission,
+    residency: Residency[Engine],
+) -> None:
+    facts = {"kind": plan.kind, "device": plan.device, "name": plan.name, "dtype": plan.dtype, "reason": plan.reason}
+    export_info(registry, "rewrite_device", "The device and why it was chosen.", facts)
+    metrics.watch("rewrite_queue_depth", "Requests that wait.", lambda: admission.queued)
+    metrics.watch("rewrite_running", "Requests being worked on.", lambda: admission.running)
+    metrics.watch("rewrite_used_bytes", "Bytes of weights on the device.", lambda: residency.status().used_bytes)
