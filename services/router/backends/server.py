@@ -65,7 +65,10 @@ class Server:
             self._in_flight.dec()
 
     async def probe(self, timeout_s: float) -> None:
-        """Ask the server how it is and what it has; whatever goes wrong is its state."""
+        """Ask the server how it is and what it has; whatever goes wrong is its state.
+
+        A healthy server that answers too late is busy, not gone: keepalive ends the connection to one that is.
+        """
         try:
             answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
             healthy = answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -74,7 +77,9 @@ class Server:
             self._state = (
                 router_service_pb2.BACKEND_STATE_SERVING if healthy else router_service_pb2.BACKEND_STATE_NOT_SERVING
             )
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
+            if self.serving and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return
             self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
             self._status.Clear()
             self._models = {}

@@ -94,7 +94,10 @@ class Imagegen(image_service_pb2_grpc.ImageServiceServicer, model_service_pb2_gr
     async def _unused(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
-    GetModel = PinModel = UnloadModel = WatchModels = _unused
+    GetModel: Any = _unused
+    PinModel: Any = _unused
+    UnloadModel: Any = _unused
+    WatchModels: Any = _unused
 
     async def LoadModel(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         self.loads.append(request.model)

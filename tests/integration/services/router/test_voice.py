@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -50,7 +51,7 @@ async def test_a_client_stream_is_relayed(studio: Studio) -> None:
 
 
 async def test_both_directions_are_relayed_as_they_come(studio: Studio) -> None:
-    call = studio.client.voice.SynthesizeStream()
+    call: Any = studio.client.voice.SynthesizeStream()
     heard = []
     assert (await call.read()).routed.backend == "voice-0"
     for word in ("one", "two", "three"):
