@@ -15,6 +15,7 @@ from servekit.app import App
 from servekit.device import DevicePlan, activate, plan_device
 from servekit.errors import ServingError
 from servekit.metrics import export_info, new_registry
+from servekit.model_service import WATCH_METHOD, ModelServicer
 from servekit.residency import LoadFailed, ModelEvicted, ModelLoaded, ModelSpec, Residency, ResidencyEvent
 from servekit.worker import DeviceWorker
 from services.imagegen import catalog as catalogs
@@ -24,6 +25,7 @@ from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.checks.black import is_black
 from services.imagegen.checks.nsfw import NsfwCheck
+from services.imagegen.convert import to_model
 from services.imagegen.domain import Job, SafetyPolicy
 from services.imagegen.engines.loader import EngineLoader, choose_dtype
 from services.imagegen.engines.registry import FAMILIES
@@ -39,6 +41,7 @@ logger = logging.getLogger(__name__)
 _DISK_BYTES_PER_S = 1e9
 """Pace of loading that is assumed before the first load."""
 _SEED_BITS = 32
+_LIBRARIES = ("diffusers", "torch", "transformers")
 SERVICE = "imagegen"
 VERSION = version("atelier-studio")
 
@@ -74,13 +77,23 @@ def build(settings: ImagegenSettings) -> App:
         version=VERSION,
     )
     _export(registry, metrics, plan, admission, residency)
+    models = ModelServicer(
+        SERVICE,
+        VERSION,
+        [to_model(row) for row in catalog.models.values() if row.id in offered],
+        residency=residency,
+        admission=admission,
+        plan=plan,
+        weights={row.id: row.weights for row in catalog.models.values()},
+        libraries={each: version(each) for each in _LIBRARIES},
+    )
     life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden)
 
     def register(server: grpc.aio.Server) -> list[str]:
         image_service_pb2_grpc.add_ImageServiceServicer_to_server(ImageServicer(generate), server)
-        return [image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name]
+        return [image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name, *models.register(server)]
 
-    return App(settings, register, registry=registry, start=life.start, stop=life.stop)
+    return App(settings, register, registry=registry, start=life.start, stop=life.stop, lasting=[WATCH_METHOD])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ from typing import Any, Literal, TypeVar
 
 from atelier.common.v1 import decision_pb2, types_pb2
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
+from atelier.models.v1 import models_pb2
 from servekit.chunks import split
 from servekit.errors import InvalidRequest, Violation
 from services.imagegen import domain
+from services.imagegen.catalog import ModelRow
 from services.imagegen.sources import read_mask, read_picture
 
 MAX_TEXT = 4000
@@ -317,6 +319,33 @@ def _summary(event: domain.Summary) -> image_service_pb2.GenerateResponse:
         steps=event.steps,
     )
     return image_service_pb2.GenerateResponse(summary=summary)
+
+
+def to_model(row: ModelRow) -> models_pb2.Model:
+    """Return a catalog row as `ModelService` lists it, without residency."""
+    width, height = row.size.default
+    defaults = {
+        "steps": f"{row.steps.default:g}",
+        "guidance": f"{row.guidance.default:g}",
+        "width": str(width),
+        "height": str(height),
+    }
+    if row.schedulers:
+        defaults["scheduler"] = row.schedulers[0]
+    return models_pb2.Model(
+        id=row.id,
+        display_name=row.display_name,
+        strengths=row.strengths,
+        family=row.family,
+        source=row.place,
+        license=row.license,
+        gated=row.gated,
+        capabilities=row.capabilities,
+        tags=row.tags,
+        is_default=row.default,
+        defaults=defaults,
+        untrained=row.untrained,
+    )
 
 
 _CONVERTERS: Mapping[type, Callable[..., image_service_pb2.GenerateResponse]] = {

@@ -55,10 +55,10 @@ def load_pipeline(
 
 def _be_quiet() -> None:
     """Stop the libraries from drawing bars and from logging prompts, which they do when they truncate one."""
-    diffusers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    diffusers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _weight_bytes(root: Path, parts: Mapping[str, Path], index: Mapping[str, Any], row: ModelRow) -> dict[str, int]:

@@ -1,11 +1,30 @@
 """Tiny pipelines built from diffusers' own classes and saved in its own format, for the production loader."""
 
-import json
+# mypy: disable-error-code="no-untyped-call, no-any-return, attr-defined, call-arg"
+# (the libraries are not typed)
+
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
+from diffusers import (
+    AutoencoderKL,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from peft import LoraConfig, get_peft_model_state_dict
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
 
 WORDS = ["<pad>", "</s>", "<unk>", "▁a", "▁red", "▁blue", "▁lake", "▁tree", "▁house", "▁"]
 
@@ -17,7 +36,7 @@ def save_flux(folder: Path, *, seed: int = 0, guidance_embeds: bool = False) -> 
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=True),
         vae=_vae(),
         text_encoder=_clip(),
-        tokenizer=_clip_tokenizer(folder / "clip-source"),
+        tokenizer=_clip_tokenizer(),
         text_encoder_2=_t5(),
         tokenizer_2=_t5_tokenizer(),
         transformer=FluxTransformer2DModel(
@@ -52,30 +71,31 @@ def _vae() -> AutoencoderKL:
     ).eval()
 
 
+def _clip_config() -> CLIPTextConfig:
+    return CLIPTextConfig(
+        hidden_size=32,
+        intermediate_size=37,
+        projection_dim=32,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        vocab_size=300,
+        max_position_embeddings=77,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+
+
 def _clip() -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            hidden_size=32,
-            intermediate_size=37,
-            num_attention_heads=4,
-            num_hidden_layers=1,
-            vocab_size=300,
-            max_position_embeddings=77,
-            eos_token_id=1,
-            bos_token_id=0,
-            pad_token_id=1,
-        )
-    ).eval()
+    return CLIPTextModel(_clip_config()).eval()
 
 
-def _clip_tokenizer(folder: Path) -> CLIPTokenizer:
+def _clip_tokenizer() -> CLIPTokenizer:
     """Return a byte-level tokenizer without merges: every byte is a token."""
-    folder.mkdir(parents=True, exist_ok=True)
     letters = [chr(code) for code in range(33, 127)]
     tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{each}</w>" for each in letters)]
-    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
 
 
 def _t5() -> T5EncoderModel:
@@ -86,3 +106,54 @@ def _t5() -> T5EncoderModel:
 
 def _t5_tokenizer() -> T5TokenizerFast:
     return T5TokenizerFast(vocab=[(word, -float(index)) for index, word in enumerate(WORDS)], extra_ids=0)
+
+
+def save_sdxl(folder: Path, *, seed: int = 0) -> Path:
+    """Save an SDXL pipeline of some ten thousand parameters and return its folder."""
+    torch.manual_seed(seed)
+    pipeline = StableDiffusionXLPipeline(
+        vae=AutoencoderKL(
+            block_out_channels=(16, 16),
+            layers_per_block=1,
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            latent_channels=4,
+            norm_num_groups=4,
+            sample_size=32,
+        ).eval(),
+        text_encoder=_clip(),
+        text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),
+        tokenizer=_clip_tokenizer(),
+        tokenizer_2=_clip_tokenizer(),
+        unet=UNet2DConditionModel(
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            sample_size=16,
+            in_channels=4,
+            out_channels=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=(2, 4),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            transformer_layers_per_block=(1, 1),
+            projection_class_embeddings_input_dim=6 * 8 + 32,
+            cross_attention_dim=64,
+            norm_num_groups=4,
+        ),
+        scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1),
+        add_watermarker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def save_lora(base: Path, folder: Path, *, seed: int = 1) -> Path:
+    """Save a LoRA adapter for a tiny FLUX pipeline, strong enough to be seen, and return its folder."""
+    torch.manual_seed(seed)
+    transformer = FluxTransformer2DModel.from_pretrained(base / "transformer")
+    transformer.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v"]))
+    state = get_peft_model_state_dict(transformer)
+    FluxPipeline.save_lora_weights(folder, {key: torch.randn_like(value) * 0.5 for key, value in state.items()})
+    return folder

@@ -1,0 +1,36 @@
+"""Catalog rows of the tiny pipelines."""
+
+from typing import Any
+
+from services.imagegen.catalog import ModelRow
+
+FLUX: dict[str, Any] = {
+    "id": "tiny_flux",
+    "display_name": "Tiny FLUX",
+    "family": "flux",
+    "source": "tiny_flux",
+    "license": "Apache-2.0",
+    "strengths": "Nothing at all: random weights.",
+    "capabilities": ["text_to_image", "negative_prompt", "adapters"],
+    "steps": {"default": 3, "min": 1, "max": 50},
+    "guidance": {"default": 4.0, "min": 0, "max": 10},
+    "size": {"default": [32, 32], "min": 16, "max": 64, "multiple_of": 4},
+    "schedulers": ["flow_euler"],
+    "dtype": "float32",
+    "max_tokens": 16,
+    "bytes": {"float32": 1_000_000},
+}
+SDXL: dict[str, Any] = {
+    **FLUX,
+    "id": "tiny_sdxl",
+    "display_name": "Tiny SDXL",
+    "family": "sdxl",
+    "source": "tiny_sdxl",
+    "capabilities": ["text_to_image", "negative_prompt"],
+    "schedulers": ["euler", "euler_a", "ddim", "dpmpp_2m", "dpmpp_2m_karras", "unipc"],
+}
+
+
+def row(base: dict[str, Any], **changes: Any) -> ModelRow:
+    """Return a row with some fields changed."""
+    return ModelRow.model_validate({**base, **changes})

@@ -1,0 +1,118 @@
+"""FLUX requests share forward passes and stay themselves."""
+
+import numpy as np
+import pytest
+
+from services.imagegen.domain import AdapterChoice, Job, ModelUnavailable, Pixels
+from services.imagegen.ports import Engine, State
+from tests.contract.services.imagegen import runs
+from tests.contract.services.imagegen.conftest import Build
+
+TOLERANCE = 2
+"""Of 255, for rounding: sums over a batch are not taken in the same order as alone."""
+LORA = (AdapterChoice("tiny_lora", 1.0),)
+
+
+def staggered(engine: Engine, jobs: list[Job]) -> list[Pixels]:
+    """Make pictures together, each joining one step after the one before."""
+    waiting = [engine.prepare(job) for job in jobs]
+    active: list[State] = []
+    finished: dict[int, Pixels] = {}
+    order = list(waiting)
+    while waiting or active:
+        if waiting:
+            active.append(waiting.pop(0))
+        engine.step(active, runs.ignore)
+        for state in [each for each in active if each.done == each.total]:
+            finished[id(state)] = engine.finish(state).pixels
+            active.remove(state)
+    return [finished[id(state)] for state in order]
+
+
+def test_pictures_at_different_steps_share_passes_and_come_out_as_alone(build: Build) -> None:
+    engine = build()
+    jobs = [
+        runs.job(seed=1),
+        runs.job(seed=2, steps=5, prompt="a blue tree"),
+        runs.job(seed=3, steps=2, guidance=7.5, negative_prompt="a house"),
+        runs.job(seed=4, steps=4),
+    ]
+    expected = [runs.alone(engine, job).pixels for job in jobs]
+
+    together = staggered(engine, jobs)
+
+    assert max(map(runs.apart, together, expected)) <= TOLERANCE
+
+
+def test_unguided_pictures_share_passes_too(build: Build) -> None:
+    engine = build()
+    jobs = [runs.job(seed=seed, guidance=1.0, steps=seed) for seed in (2, 3, 4)]
+    expected = [runs.alone(engine, job).pixels for job in jobs]
+
+    assert max(map(runs.apart, staggered(engine, jobs), expected)) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 48}, {"height": 16}, {"guidance": 1.0}, {"adapters": LORA}, {"alone": True}]
+)
+def test_pictures_that_cannot_share_have_different_keys(build: Build, change: dict[str, object]) -> None:
+    engine = build()
+
+    assert engine.prepare(runs.job()).batch_key != engine.prepare(runs.job(**change)).batch_key
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 9}, {"guidance": 2.0}, {"prompt": "a"}])
+def test_pictures_that_can_share_have_equal_keys(build: Build, change: dict[str, object]) -> None:
+    engine = build()
+
+    assert engine.prepare(runs.job()).batch_key == engine.prepare(runs.job(**change)).batch_key
+
+
+def test_two_pictures_that_want_to_be_alone_do_not_share(build: Build) -> None:
+    engine, job = build(), runs.job(alone=True)
+    one, other = engine.prepare(job), engine.prepare(runs.job(alone=True))
+
+    assert one.batch_key != other.batch_key
+
+
+def test_adapters_of_others_leave_no_trace(build: Build) -> None:
+    engine = build()
+    plain, worn = runs.alone(engine, runs.job()).pixels, runs.alone(engine, runs.job(adapters=LORA)).pixels
+    one, other = engine.prepare(runs.job()), engine.prepare(runs.job(adapters=LORA))
+    while one.done < one.total:
+        engine.step([one], runs.ignore)
+        engine.step([other], runs.ignore)
+
+    assert runs.apart(plain, worn) > TOLERANCE
+    assert runs.apart(engine.finish(one).pixels, plain) == 0
+    assert runs.apart(engine.finish(other).pixels, worn) == 0
+
+
+def test_an_adapter_that_is_not_there_is_a_typed_error_and_changes_nothing(build: Build) -> None:
+    engine = build()
+    before = runs.alone(engine, runs.job()).pixels
+
+    with pytest.raises(ModelUnavailable, match="no_such_lora"):
+        engine.prepare(runs.job(adapters=(AdapterChoice("no_such_lora"),)))
+
+    assert runs.apart(runs.alone(engine, runs.job()).pixels, before) == 0
+
+
+def test_a_preview_shows_where_the_picture_is_heading(build: Build) -> None:
+    engine = build()
+    state = engine.prepare(runs.job(preview_every=1, steps=8))
+    for _ in range(7):
+        engine.step([state], runs.ignore)
+    preview = engine.preview(state)
+    engine.step([state], runs.ignore)
+
+    assert preview is not None
+    assert np.abs(preview.astype(int) - engine.finish(state).pixels.astype(int)).mean() < 25
+
+
+def test_previews_cost_nothing_unless_wanted(build: Build) -> None:
+    engine = build()
+    state = engine.prepare(runs.job())
+    engine.step([state], runs.ignore)
+
+    assert engine.preview(state) is None

@@ -1,0 +1,82 @@
+"""diffusers' own pipeline is the oracle of the FLUX engine."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.contract.services.imagegen import rows, runs, tiny
+from tests.contract.services.imagegen.conftest import Build, Load
+
+TOLERANCE = 2
+"""Of 255. Both halves of the guidance run in one batch here, one after the other there: sums round differently."""
+
+
+def oracle(pipeline: Any, **call: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    images = pipeline(
+        prompt="a red lake",
+        width=32,
+        height=32,
+        max_sequence_length=16,
+        generator=torch.Generator("cpu").manual_seed(7),
+        output_type="np",
+        **call,
+    ).images
+    pixels: np.ndarray[Any, np.dtype[np.uint8]] = (images[0] * 255).round().astype(np.uint8)
+    return pixels
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_without_guidance_the_picture_is_the_library_s_to_the_bit(build: Build, load: Load, steps: int) -> None:
+    expected = oracle(load(rows.row(rows.FLUX)), num_inference_steps=steps)
+
+    pixels = runs.alone(build(), runs.job(steps=steps, guidance=1.0)).pixels
+
+    assert runs.apart(pixels, expected) == 0
+
+
+@pytest.mark.parametrize(("guidance", "negative"), [(1.5, ""), (4.0, ""), (4.0, "a blue tree"), (9.5, "a house")])
+def test_with_true_guidance_the_picture_is_the_library_s(
+    build: Build, load: Load, guidance: float, negative: str
+) -> None:
+    expected = oracle(
+        load(rows.row(rows.FLUX)), num_inference_steps=4, true_cfg_scale=guidance, negative_prompt=negative
+    )
+
+    pixels = runs.alone(build(), runs.job(steps=4, guidance=guidance, negative_prompt=negative)).pixels
+
+    assert runs.apart(pixels, expected) <= TOLERANCE
+
+
+def test_embedded_guidance_is_the_library_s_to_the_bit(
+    build: Build, load: Load, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tiny.save_flux(tmp_path_factory.mktemp("distilled"), guidance_embeds=True)
+    changes = {"source": str(folder), "cfg": "embedded"}
+    expected = oracle(load(rows.row(rows.FLUX, **changes)), num_inference_steps=3, guidance_scale=5.5)
+
+    pixels = runs.alone(build(rows.FLUX, **changes), runs.job(guidance=5.5)).pixels
+
+    assert runs.apart(pixels, expected) == 0
+
+
+def test_bfloat16_is_the_library_s_to_the_bit(build: Build, load: Load) -> None:
+    expected = oracle(load(rows.row(rows.FLUX, dtype="bfloat16")), num_inference_steps=3)
+
+    pixels = runs.alone(build(rows.FLUX, dtype="bfloat16"), runs.job(guidance=1.0)).pixels
+
+    assert runs.apart(pixels, expected) == 0
+
+
+def test_an_adapter_does_what_it_does_in_the_library(build: Build, load: Load, models_dir: Any) -> None:
+    from services.imagegen.domain import AdapterChoice
+
+    pipeline = load(rows.row(rows.FLUX))
+    pipeline.load_lora_weights(models_dir / "tiny_lora", adapter_name="worn")
+    pipeline.set_adapters(["worn"], [0.8])
+    expected = oracle(pipeline, num_inference_steps=3)
+
+    job = runs.job(guidance=1.0, adapters=(AdapterChoice("tiny_lora", 0.8),))
+
+    assert runs.apart(runs.alone(build(), job).pixels, expected) == 0

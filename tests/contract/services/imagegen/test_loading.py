@@ -1,0 +1,64 @@
+"""Weights that cannot be loaded are a typed error that says what is wrong."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from services.imagegen.domain import ModelUnavailable
+from services.imagegen.engines.loading import load_pipeline
+from tests.contract.services.imagegen import rows
+
+
+@pytest.fixture
+def copy(models_dir: Path, tmp_path: Path) -> Path:
+    """Return a copy of the tiny FLUX pipeline, to be damaged."""
+    return Path(shutil.copytree(models_dir / "tiny_flux", tmp_path / "copy"))
+
+
+def load(folder: Path, fractions: list[float] | None = None) -> None:
+    heard = fractions if fractions is not None else []
+    row = rows.row(rows.FLUX, source=str(folder))
+    list(load_pipeline(row, folder, {}, device="cpu", dtype_name="float32", on_progress=heard.append))
+
+
+def test_progress_goes_from_component_to_component_up_to_one(copy: Path) -> None:
+    fractions: list[float] = []
+    load(copy, fractions)
+
+    assert (len(fractions), fractions) == (4, sorted(fractions))
+    assert fractions[-1] == 1.0
+
+
+def test_pickled_weights_are_refused(copy: Path) -> None:
+    weights = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    torch.save({}, weights.with_suffix(".bin"))
+    weights.unlink()
+
+    with pytest.raises(ModelUnavailable, match="tiny_flux"):
+        load(copy)
+
+
+@pytest.mark.parametrize("damage", ["model_index.json", "vae/diffusion_pytorch_model.safetensors", "vae/config.json"])
+def test_a_missing_file_is_a_typed_error(copy: Path, damage: str) -> None:
+    (copy / damage).unlink()
+
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        load(copy)
+
+
+@pytest.mark.parametrize("damage", ["model_index.json", "vae/diffusion_pytorch_model.safetensors"])
+def test_a_truncated_file_is_a_typed_error(copy: Path, damage: str) -> None:
+    (copy / damage).write_bytes((copy / damage).read_bytes()[:40])
+
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        load(copy)
+
+
+def test_a_class_that_does_not_exist_is_a_typed_error(copy: Path) -> None:
+    index = copy / "model_index.json"
+    index.write_text(index.read_text().replace("FluxTransformer2DModel", "NoSuchModel"))
+
+    with pytest.raises(ModelUnavailable, match="NoSuchModel"):
+        load(copy)
