@@ -38,10 +38,11 @@ def table(figures: Sequence[Figure]) -> str:
 def write(name: str, figures: Sequence[Figure], folder: Path = RESULTS) -> None:
     """Write `figures` to `<name>.json` and `<name>.md` in `folder`."""
     command = f"python -m bench {name}"
-    record = {"name": name, "figures": [asdict(each) for each in figures], "command": command, "machine": machine()}
+    here = machine()
+    record = {"name": name, "figures": [asdict(each) for each in figures], "command": command, "machine": here}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    note = f"`{command}` on {record['machine']['cpu']}, {record['machine']['cores']} cores"
+    note = f"`{command}` on {here['cpu']}, {here['cores']} cores"
     (folder / f"{name}.md").write_text(f"# {name}\n\n{table(figures)}\n\n{note}\n", encoding="utf-8")
 
 
