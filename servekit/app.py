@@ -55,6 +55,7 @@ class App:
         self._register = register
         self._registry = registry
         self._metrics = metrics.GrpcMetrics(registry)
+        self._loop_metrics = metrics.LoopMetrics(registry)
         self._start = start
         self._stop = stop
         self._authenticate = authenticate or (peer_identity if settings.tls_client_ca_file else None)
@@ -63,6 +64,7 @@ class App:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         """Serve inside the block, which gets the bound `host:port`; drain and stop when it is left."""
+        self._loop_metrics.watch(asyncio.get_running_loop())
         gate = Gate(self._lasting)
         grpc_server = server.build(self.settings, self._interceptor(gate))
         services = self._register(grpc_server)

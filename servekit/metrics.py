@@ -10,6 +10,7 @@ import grpc
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     Info,
@@ -36,6 +37,17 @@ def new_registry(service: str, version: str) -> CollectorRegistry:
 def export_info(registry: CollectorRegistry, name: str, documentation: str, facts: Mapping[str, str]) -> None:
     """Export `facts` as the labels of a constant `<name>_info`, for instance the device that was chosen."""
     Info(name, documentation, registry=registry).info(dict(facts))
+
+
+class LoopMetrics:
+    """How many tasks the event loop has: a number that only grows is a leak."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._tasks = Gauge("asyncio_tasks", "Tasks of the event loop that are not done.", registry=registry)
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count the tasks of `loop` at every look, from whichever thread: `asyncio.all_tasks` allows it."""
+        self._tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
 
 
 class GrpcMetrics:

@@ -1,8 +1,10 @@
+import asyncio
+
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
-from servekit.metrics import GrpcMetrics, MethodMetrics, export_info, new_registry
+from servekit.metrics import GrpcMetrics, LoopMetrics, MethodMetrics, export_info, new_registry
 
 LABELS = {"grpc_type": "unary", "grpc_service": "a.B", "grpc_method": "C"}
 
@@ -55,3 +57,15 @@ def test_a_new_registry_measures_the_process() -> None:
 def test_facts_become_labels(registry: CollectorRegistry) -> None:
     export_info(registry, "servekit_device", "Chosen device.", {"kind": "cpu", "dtype": "float32"})
     assert registry.get_sample_value("servekit_device_info", {"kind": "cpu", "dtype": "float32"}) == 1
+
+
+async def test_tasks_are_counted_from_any_thread_as_they_come_and_go(registry: CollectorRegistry) -> None:
+    LoopMetrics(registry).watch(asyncio.get_running_loop())
+    before = await asyncio.to_thread(registry.get_sample_value, "asyncio_tasks")
+    async with asyncio.TaskGroup() as group:
+        waiting = asyncio.Event()
+        group.create_task(waiting.wait())
+        during = await asyncio.to_thread(registry.get_sample_value, "asyncio_tasks")
+        waiting.set()
+    after = await asyncio.to_thread(registry.get_sample_value, "asyncio_tasks")
+    assert (before, during, after) == (1, 2, 1)  # this test is a task itself
