@@ -1,0 +1,1 @@
+"""Speech: text in, streamed audio out, over gRPC."""

@@ -1,0 +1,1 @@
+"""Audio between engine and encoder: sample rate, volume, loudness. Pure numpy, streaming."""

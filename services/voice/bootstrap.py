@@ -1,0 +1,204 @@
+"""The composition root: settings -> families -> residency -> use case -> servicers -> app."""
+
+import logging
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from atelier.models.v1 import models_pb2
+from atelier.voice.v1 import voice_service_pb2, voice_service_pb2_grpc
+from servekit.admission import Admission
+from servekit.app import App
+from servekit.clock import SystemClock
+from servekit.device import DevicePlan
+from servekit.device.host import usable_cores, usable_memory
+from servekit.metrics import export_info, new_registry
+from servekit.model_service import WATCH_METHOD, ModelServicer
+from servekit.residency import LoadFailed, ModelEvicted, ModelLoaded, ModelSpec, Residency, ResidencyEvent
+from services.voice import catalog as catalogs
+from services.voice import families
+from services.voice.catalog import Catalog, ModelRow
+from services.voice.checks import clip
+from services.voice.checks.audio import Inspector
+from services.voice.cloning import Cloning
+from services.voice.convert import Reader
+from services.voice.encoders.factory import Encoders
+from services.voice.engines.loader import EngineLoader
+from services.voice.metrics import VoiceMetrics
+from services.voice.ports import Capabilities, Engine, Family
+from services.voice.servicer import VoiceServicer
+from services.voice.settings import VoiceSettings
+from services.voice.synthesize import Synthesize
+from services.voice.text import languages
+from services.voice.voices import VoiceBook
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "voice"
+VERSION = version("atelier-studio")
+_LIBRARIES = ("espeakng-loader", "numpy", "soundfile")
+
+
+def build(settings: VoiceSettings) -> App:
+    """Return the app. Raises `CatalogError` with every mistake of the catalog."""
+    catalog = catalogs.load(settings.catalog_file, families=families.names())
+    made = _families(settings, catalog)
+    capabilities = {row.id: made[row.family].capabilities(row.spec) for row in catalog.rows.values()}
+    plan = _plan(settings)
+    registry = new_registry(SERVICE, VERSION)
+    metrics = VoiceMetrics(registry)
+    residency = _residency(settings, catalog, made, plan, metrics)
+    admission = Admission(capacity=settings.max_streams, queue_limit=settings.queue_limit)
+    book = VoiceBook(catalog)
+    synthesize = Synthesize(
+        catalog,
+        capabilities,
+        book,
+        admission,
+        residency,
+        inspect=Inspector,
+        encoders=Encoders(),
+        languages=languages.load(),
+        metrics=metrics,
+        clock=SystemClock(),
+        buffer_bytes=settings.stream_buffer_bytes,
+        chunk_bytes=settings.chunk_bytes,
+    )
+    voices = VoiceServicer(
+        Reader(book, capabilities), synthesize, book, Cloning(catalog, capabilities, book, clip.faults)
+    )
+    models = ModelServicer(
+        SERVICE,
+        VERSION,
+        [_model(row, capabilities[row.id]) for row in catalog.rows.values()],
+        residency=residency,
+        admission=admission,
+        plan=plan,
+        libraries={name: version(name) for name in _LIBRARIES},
+    )
+    _export(registry, metrics, plan, admission, residency)
+    life = _Life(catalog, made, book, residency, _warm(settings, catalog), plan)
+
+    def register(server: grpc.aio.Server) -> list[str]:
+        voice_service_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
+        return [voice_service_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name, *models.register(server)]
+
+    return App(settings, register, registry=registry, start=life.start, stop=life.stop, lasting=[WATCH_METHOD])
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """What happens before the first call and after the last."""
+
+    catalog: Catalog
+    families: Mapping[str, Family]
+    book: VoiceBook
+    residency: Residency[Engine]
+    warm: tuple[ModelRow, ...]
+    plan: DevicePlan
+
+    async def start(self) -> None:
+        """Ask the engines for their voices and load the warm ones."""
+        logger.info("device %s", self.plan.describe())
+        for row in self.catalog.rows.values():
+            self.book.add(row.id, await self.families[row.family].roster(row.spec))
+        await self.residency.start()
+        for row in self.warm:
+            await self.residency.load(row.id)
+
+    async def stop(self) -> None:
+        """End the engines."""
+        await self.residency.close()
+
+
+def _families(settings: VoiceSettings, catalog: Catalog) -> dict[str, Family]:
+    own = {"espeak": {"workers": settings.espeak_workers, "buffer_ms": settings.espeak_buffer_ms}}
+    names = {row.family for row in catalog.rows.values()}
+    return {name: families.create(name, **own.get(name, {})) for name in names}
+
+
+def _plan(settings: VoiceSettings) -> DevicePlan:
+    """Return a plan made without torch, which no engine of the families so far needs."""
+    total = usable_memory()
+    return DevicePlan(
+        kind="cpu",
+        device="cpu",
+        name=platform.processor() or platform.machine(),
+        dtype="float32",
+        capability=None,
+        arch_list=(),
+        threads=usable_cores(),
+        total_bytes=total,
+        budget_bytes=int(total * settings.memory_fraction),
+        reason="the engines of the catalog run on the CPU",
+    )
+
+
+def _residency(
+    settings: VoiceSettings,
+    catalog: Catalog,
+    made: Mapping[str, Family],
+    plan: DevicePlan,
+    metrics: VoiceMetrics,
+) -> Residency[Engine]:
+    return Residency(
+        [ModelSpec(row.id, bytes=row.bytes, load_s=row.load_s) for row in catalog.rows.values()],
+        EngineLoader(catalog, made),
+        budget_bytes=plan.budget_bytes,
+        idle_timeout_s=settings.idle_timeout_s,
+        on_event=partial(_observe_residency, metrics),
+    )
+
+
+def _observe_residency(metrics: VoiceMetrics, event: ResidencyEvent) -> None:
+    match event:
+        case ModelLoaded():
+            metrics.loads.labels(event.model_id).inc()
+            metrics.resident_bytes.labels(event.model_id).set(event.bytes)
+        case ModelEvicted():
+            metrics.evictions.labels(event.model_id, event.reason.value).inc()
+            metrics.resident_bytes.labels(event.model_id).set(0)
+        case LoadFailed(cancelled=False):
+            metrics.load_failures.labels(event.model_id, type(event.error).__name__).inc()
+        case _:
+            pass
+
+
+def _model(row: ModelRow, capabilities: Capabilities) -> models_pb2.Model:
+    return models_pb2.Model(
+        id=row.id,
+        display_name=row.display_name,
+        strengths=row.strengths,
+        family=row.family,
+        source=row.source,
+        license=row.license,
+        gated=row.gated,
+        capabilities=capabilities.names(),
+        tags=row.tags,
+        is_default=row.default,
+        defaults={"voice": row.default_voice, "sample_rate": str(capabilities.sample_rate)},
+    )
+
+
+def _warm(settings: VoiceSettings, catalog: Catalog) -> tuple[ModelRow, ...]:
+    return tuple(catalog.default() if each == "default" else catalog.get(each) for each in settings.warm)
+
+
+def _export(
+    registry: CollectorRegistry,
+    metrics: VoiceMetrics,
+    plan: DevicePlan,
+    admission: Admission,
+    residency: Residency[Engine],
+) -> None:
+    facts = {"kind": plan.kind, "device": plan.device, "name": plan.name, "dtype": plan.dtype, "reason": plan.reason}
+    export_info(registry, "voice_device", "The device and why it was chosen.", facts)
+    metrics.watch("voice_queue_depth", "Requests that wait.", lambda: admission.queued)
+    metrics.watch("voice_running", "Requests being spoken.", lambda: admission.running)
+    metrics.watch("voice_queue_eta_seconds", "Seconds until a new request would start.", admission.eta_s)
+    metrics.watch("voice_used_bytes", "Bytes that loaded engines take.", lambda: residency.status().used_bytes)

@@ -1,0 +1,1 @@
+"""Checks: what is wrong with audio that an engine made."""

@@ -1,0 +1,285 @@
+"""Between the wire and the domain. Pure; a request is refused with everything that is wrong with it at once."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Literal, TypeVar
+
+from atelier.common.v1 import types_pb2
+from atelier.voice.v1 import voice_pb2
+from atelier.voice.v1 import voice_service_pb2 as wire
+from servekit.errors import InvalidRequest, Violation
+from services.voice import domain
+from services.voice.cloning import MAX_CLIP_BYTES, VoiceWanted
+from services.voice.ports import Capabilities
+from services.voice.text import ssml
+from services.voice.text.speakable import is_speakable
+from services.voice.voices import VoiceBook
+
+MAX_TEXT = 200_000
+MAX_PIECE = 10_000
+MAX_NAME = 128
+MIN_RATE_HZ, MAX_RATE_HZ = 8000, 48000
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+_FORMATS = {
+    voice_pb2.AUDIO_FORMAT_UNSPECIFIED: domain.AudioFormat.WAV,
+    voice_pb2.AUDIO_FORMAT_WAV: domain.AudioFormat.WAV,
+    voice_pb2.AUDIO_FORMAT_PCM_S16LE: domain.AudioFormat.PCM_S16LE,
+    voice_pb2.AUDIO_FORMAT_PCM_F32LE: domain.AudioFormat.PCM_F32LE,
+    voice_pb2.AUDIO_FORMAT_FLAC: domain.AudioFormat.FLAC,
+    voice_pb2.AUDIO_FORMAT_OGG_OPUS: domain.AudioFormat.OGG_OPUS,
+    voice_pb2.AUDIO_FORMAT_MP3: domain.AudioFormat.MP3,
+}
+_Factor = Literal["rate", "pitch", "volume"]
+_FACTORS: Mapping[_Factor, tuple[float, float]] = {"rate": (0.5, 2.0), "pitch": (0.5, 2.0), "volume": (0.0, 2.0)}
+
+Response = TypeVar("Response", wire.SynthesizeResponse, wire.SynthesizeStreamResponse)
+
+
+class Reader:
+    """Reads requests for speech against the voices and abilities that there are."""
+
+    def __init__(self, book: VoiceBook, capabilities: Mapping[str, Capabilities]) -> None:
+        self._book = book
+        self._capabilities = capabilities
+
+    def synthesis(self, request: wire.SynthesizeRequest) -> tuple[str, domain.Order]:
+        """Return text and order. Raises `InvalidRequest` with every violation, `UnknownModel`, `UnknownVoice`."""
+        violations = list(_text(request.text, ssml_expected=request.config.ssml))
+        order = self._order(request.config, violations)
+        if violations:
+            raise InvalidRequest(violations)
+        return request.text, order
+
+    def stream_config(self, request: wire.SynthesizeStreamRequest) -> domain.Order:
+        """Return the order of a stream's first request. Raises as `synthesis`."""
+        if request.WhichOneof("part") != "config":
+            raise InvalidRequest([Violation("config", "is required as the first request, before any text")])
+        violations: list[Violation] = []
+        if request.config.ssml:
+            violations.append(Violation("config.ssml", "must be false: SSML cannot be cut in pieces; use Synthesize"))
+        order = self._order(request.config, violations)
+        if violations:
+            raise InvalidRequest(violations)
+        return order
+
+    def _order(self, config: wire.SynthesisConfig, violations: list[Violation]) -> domain.Order:
+        """Return the order; what is wrong is added to `violations`, and the order then means nothing."""
+        violations += _names(config)
+        violations += _audio(config.audio)
+        named = config if not any(each.field in _NAMES for each in violations) else wire.SynthesisConfig()
+        language = named.language.lower()
+        voice, contradictions = self._book.resolve(named.model, named.voice, language)
+        violations += contradictions
+        if config.ssml and not self._capabilities[voice.model].ssml:
+            able = ", ".join(model for model, can in self._capabilities.items() if can.ssml)
+            violations.append(Violation("config.ssml", f"{voice.model} does not speak SSML; {able or 'no model'} does"))
+        return domain.Order(
+            model=voice.model,
+            voice=voice,
+            language=language or voice.languages[0],
+            audio=_audio_config(config.audio),
+            seed=config.seed if config.HasField("seed") else None,
+            word_times=config.word_times,
+            ssml=config.ssml,
+        )
+
+
+_NAMES = {"config.model", "config.voice", "config.language"}
+
+
+def text_part(request: wire.SynthesizeStreamRequest) -> domain.TextPart:
+    """Return what a later request of a stream adds. Raises `InvalidRequest`."""
+    match request.WhichOneof("part"):
+        case "text":
+            violations = list(_controls(request.text))
+            if len(request.text) > MAX_PIECE:
+                excess = f"has {len(request.text)} characters; send at most {MAX_PIECE} at once"
+                violations.append(Violation("text", excess))
+            if violations:
+                raise InvalidRequest(violations)
+            return request.text
+        case "flush":
+            return domain.Flush()
+        case "config":
+            raise InvalidRequest([Violation("config", "must be sent once, as the first request of the stream")])
+        case _:
+            raise InvalidRequest([Violation("part", "is empty; set text or flush")])
+
+
+def _names(config: wire.SynthesisConfig) -> Iterator[Violation]:
+    for name in ("model", "voice"):
+        if len(getattr(config, name)) > MAX_NAME:
+            yield Violation(f"config.{name}", f"must be an id of at most {MAX_NAME} characters")
+    if not is_language(config.language):
+        yield Violation("config.language", "must be a BCP 47 tag such as `en` or `pt-br`, or empty")
+
+
+def is_language(tag: str) -> bool:
+    """Tell whether a tag is empty or looks like BCP 47."""
+    return not tag or (len(tag) <= MAX_NAME and _LANGUAGE.fullmatch(tag) is not None)
+
+
+def _audio(audio: voice_pb2.AudioConfig) -> Iterator[Violation]:
+    if audio.format not in _FORMATS:
+        known = ", ".join(voice_pb2.AudioFormat.keys()[1:])
+        yield Violation("config.audio.format", f"must be one of {known}, not {audio.format}")
+    if audio.HasField("sample_rate") and not MIN_RATE_HZ <= audio.sample_rate <= MAX_RATE_HZ:
+        wanted = f"must be {MIN_RATE_HZ} to {MAX_RATE_HZ} hertz, not {audio.sample_rate}"
+        yield Violation("config.audio.sample_rate", wanted)
+    for name, (low, high) in _FACTORS.items():
+        value = _factor(audio, name)
+        if not (math.isfinite(value) and low <= value <= high):
+            yield Violation(f"config.audio.{name}", f"must be {low:g} to {high:g}, not {value:g}")
+
+
+def _factor(audio: voice_pb2.AudioConfig, name: _Factor) -> float:
+    return float(getattr(audio, name)) if audio.HasField(name) else 1.0
+
+
+def _audio_config(audio: voice_pb2.AudioConfig) -> domain.AudioConfig:
+    return domain.AudioConfig(
+        format=_FORMATS.get(audio.format, domain.AudioFormat.WAV),
+        sample_rate=audio.sample_rate if audio.HasField("sample_rate") else None,
+        rate=_factor(audio, "rate"),
+        pitch=_factor(audio, "pitch"),
+        volume=_factor(audio, "volume"),
+        normalize_loudness=audio.normalize_loudness,
+    )
+
+
+def _text(text: str, *, ssml_expected: bool) -> Iterator[Violation]:
+    if not text:
+        yield Violation("text", f"is required, 1 to {MAX_TEXT} characters")
+        return
+    if len(text) > MAX_TEXT:
+        yield Violation("text", f"has {len(text)} characters; at most {MAX_TEXT} are accepted")
+        return
+    if controls := list(_controls(text)):
+        yield from controls
+    elif not is_speakable(text):
+        yield Violation("text", "has nothing to speak: no letter, digit or symbol")
+    elif ssml_expected and (fault := ssml.fault(text)):
+        yield Violation("text", fault)
+
+
+def _controls(text: str) -> Iterator[Violation]:
+    found = _CONTROLS.search(text)
+    if found:
+        name = unicodedata.name(found.group(), f"U+{ord(found.group()):04X}")
+        where = f"has the control character {name} at {found.start()}"
+        yield Violation("text", f"{where}; only line breaks and tabs are accepted")
+
+
+# ---- out ----
+
+
+def response(kind: type[Response], event: domain.Event) -> Response:  # noqa: PLR0911 one for each event
+    """Return an event as the message of either method: their events have the same names."""
+    match event:
+        case domain.Queued():
+            return kind(queued=types_pb2.Queued(position=event.position, eta_seconds=event.eta_s))
+        case domain.Loading():
+            return kind(loading=types_pb2.Loading(model=event.model, fraction=event.fraction))
+        case domain.Header():
+            return kind(audio=_header(event))
+        case domain.Audio():
+            return kind(chunk=types_pb2.Chunk(data=event.data, offset=event.offset))
+        case domain.WordSpoken():
+            word = voice_pb2.WordTime(text_offset=event.offset, text_length=event.length, start_seconds=event.start_s)
+            return kind(word=word)
+        case domain.Retried():
+            retry = wire.SpeechRetry(cause=event.cause.value, remedy=event.remedy.value, attempt=event.attempt)
+            return kind(retry=retry)
+        case domain.Summary():
+            return kind(summary=_summary(event))
+
+
+def _header(header: domain.Header) -> wire.AudioHeader:
+    return wire.AudioHeader(
+        media_type=header.format.value,
+        sample_rate=header.sample_rate,
+        channels=1,
+        voice=header.voice,
+        model=header.model,
+        language=header.language,
+    )
+
+
+def _summary(summary: domain.Summary) -> wire.SpeechSummary:
+    return wire.SpeechSummary(
+        model=summary.model,
+        voice=summary.voice,
+        audio_seconds=summary.audio_s,
+        first_audio_seconds=summary.first_audio_s,
+        total_seconds=summary.total_s,
+        real_time_factor=summary.work_s / summary.audio_s if summary.audio_s else 0.0,
+        characters=summary.characters,
+        sentences=summary.sentences,
+        stages=[types_pb2.StageSeconds(stage=stage, seconds=seconds) for stage, seconds in summary.stages],
+        adjustments=[
+            types_pb2.Adjustment(field=each.field, requested=each.requested, used=each.used, reason=each.reason)
+            for each in summary.adjustments
+        ],
+        attempts=summary.attempts,
+        audio_bytes=summary.audio_bytes,
+    )
+
+
+def voice(value: domain.Voice) -> voice_pb2.Voice:
+    """Return a voice as the message."""
+    return voice_pb2.Voice(
+        id=value.id,
+        display_name=value.name,
+        model=value.model,
+        languages=value.languages,
+        gender=value.gender,
+    )
+
+
+# ---- voices ----
+
+
+def check_filter(request: wire.ListVoicesRequest) -> None:
+    """Raise `InvalidRequest` if a filter cannot be one."""
+    violations = []
+    if not is_language(request.language):
+        violations.append(Violation("language", "must be a BCP 47 tag such as `en` or `pt-br`, or empty"))
+    if len(request.model) > MAX_NAME:
+        violations.append(Violation("model", f"must be an id of at most {MAX_NAME} characters"))
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def voice_id(value: str) -> str:
+    """Return the id of a voice. Raises `InvalidRequest`."""
+    if not 1 <= len(value) <= MAX_NAME:
+        raise InvalidRequest([Violation("voice", f"is required: the id of a voice, at most {MAX_NAME} characters")])
+    return value
+
+
+def voice_wanted(request: wire.CreateVoiceRequest) -> VoiceWanted:
+    """Return the first request of `CreateVoice`. Raises `InvalidRequest`."""
+    if request.WhichOneof("part") != "config":
+        raise InvalidRequest([Violation("config", "is required as the first request, before the clip")])
+    config = request.config
+    violations = [
+        Violation(f"config.languages[{index}]", "must be a BCP 47 tag such as `en` or `pt-br`")
+        for index, tag in enumerate(config.languages)
+        if not tag or not is_language(tag)
+    ]
+    if violations:
+        raise InvalidRequest(violations)
+    return VoiceWanted(config.id, config.display_name, config.model, tuple(config.languages), config.consent)
+
+
+def clip_part(request: wire.CreateVoiceRequest, received: int) -> bytes:
+    """Return the next bytes of a clip of which `received` are here already. Raises `InvalidRequest`."""
+    if request.WhichOneof("part") != "clip":
+        raise InvalidRequest([Violation("clip", "is required after the first request")])
+    if received + len(request.clip) > MAX_CLIP_BYTES:
+        raise InvalidRequest([Violation("clip", f"has more than {MAX_CLIP_BYTES} bytes")])
+    return request.clip

@@ -1,0 +1,1 @@
+"""Encoders: from samples to bytes of a file format, a piece at a time."""

@@ -1,0 +1,84 @@
+"""How the server and an espeak process talk: frames of a kind, a length and a payload, over one socket.
+
+To the process: `SPEAK` (JSON, see `Task`), `CANCEL`. From it: `READY` (JSON: rate, voices), then for each `SPEAK` any
+number of `AUDIO` (16-bit little-endian samples) and `WORD`, and one `DONE` or `FAILED` (text).
+"""
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+HEADER = struct.Struct("<cI")
+"""Kind, and length of the payload in bytes."""
+WORD_PAYLOAD = struct.Struct("<iid")
+"""Offset and length in code points, start in seconds."""
+
+SPEAK = b"S"
+CANCEL = b"C"
+READY = b"R"
+AUDIO = b"A"
+WORD = b"W"
+DONE = b"D"
+FAILED = b"F"
+
+
+def pack(kind: bytes, payload: bytes = b"") -> bytes:
+    """Return a whole frame."""
+    return HEADER.pack(kind, len(payload)) + payload
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a process is to speak, in espeak's own units."""
+
+    text: str
+    voice: str
+    words_per_minute: int
+    pitch: int
+    """0 to 100, 50 is normal."""
+    ssml: bool
+    pause_after: bool
+
+    def to_bytes(self) -> bytes:
+        """Return the payload of a `SPEAK` frame."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        """Read the payload of a `SPEAK` frame."""
+        return cls(**json.loads(payload))
+
+
+@dataclass(frozen=True, slots=True)
+class NativeVoice:
+    """A voice as espeak lists it."""
+
+    identifier: str
+    name: str
+    languages: tuple[tuple[int, str], ...]
+    """Priority (lower is better) and tag."""
+    gender: int
+    """1 male, 2 female, 0 unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a process says when it can speak."""
+
+    sample_rate: int
+    voices: tuple[NativeVoice, ...]
+
+    def to_bytes(self) -> bytes:
+        """Return the payload of a `READY` frame."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        """Read the payload of a `READY` frame."""
+        raw: dict[str, Any] = json.loads(payload)
+        voices = (
+            NativeVoice(**{**each, "languages": tuple((rank, tag) for rank, tag in each["languages"])})
+            for each in raw["voices"]
+        )
+        return cls(raw["sample_rate"], tuple(voices))

@@ -1,0 +1,232 @@
+"""One request's way from text to bytes, sentence by sentence, with a second and a third try where output is bad."""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from servekit.errors import EngineFailure, OutputRejected
+from services.voice.audio.chain import Chain
+from services.voice.domain import (
+    Audio,
+    Cause,
+    Degenerate,
+    Flush,
+    Order,
+    Remedy,
+    Retried,
+    Samples,
+    TextPart,
+    Utterance,
+    Voice,
+    Word,
+    WordSpoken,
+)
+from services.voice.metrics import VoiceMetrics
+from services.voice.outbox import Outbox
+from services.voice.ports import Capabilities, Engine, Inspect
+from services.voice.stopwatch import Playback, Stopwatch
+from services.voice.text.normalise import Normalised, Normaliser
+from services.voice.text.sentences import Sentence, Splitter
+from services.voice.text.speakable import is_speakable
+
+logger = logging.getLogger(__name__)
+
+SEEDS = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """An engine, and who speaks through it."""
+
+    engine: Engine
+    capabilities: Capabilities
+    voice: Voice
+
+
+Rung = tuple[Remedy | None, Callable[[], Awaitable[Speaker | None]]]
+"""What changes (nothing at first), and who speaks then; None if nobody can."""
+
+
+@dataclass(slots=True)
+class _Sentence:
+    """A sentence while it is being spoken: what of it is out already."""
+
+    normalised: Normalised
+    offset: int
+    """Where it stands in the whole text."""
+    begins_s: float
+    """When it begins in the whole audio, in seconds of engine time."""
+    samples_out: int = 0
+    words_to: int = 0
+    """End of the last word that was announced, in the normalised text."""
+
+
+class Performance:
+    """Speaks one text. `rungs` are the attempts each sentence has, best first."""
+
+    def __init__(
+        self,
+        order: Order,
+        rungs: Sequence[Rung],
+        *,
+        splitter: Splitter,
+        normaliser: Normaliser,
+        inspect: Inspect,
+        chain: Chain,
+        outbox: Outbox,
+        watch: Stopwatch,
+        metrics: VoiceMetrics,
+        seed: int,
+    ) -> None:
+        self._order = order
+        self._rungs = rungs
+        self._splitter = splitter
+        self._normaliser = normaliser
+        self._inspect = inspect
+        self._chain = chain
+        self._outbox = outbox
+        self._watch = watch
+        self._metrics = metrics
+        self._seed = seed
+        self._playback = Playback()
+        self._spoken_s = 0.0
+        self.characters = 0
+        self.sentences = 0
+        self.attempts = 0
+        self.audio_bytes = 0
+        self.first_audio_s = 0.0
+
+    @property
+    def underruns(self) -> int:
+        """How often audio was made later than it was to be played."""
+        return self._playback.underruns
+
+    async def run(self, parts: AsyncIterator[TextPart]) -> None:
+        """Speak all parts. Raises `OutputRejected` or `EngineFailure` when a sentence fails for good."""
+        async with aclosing(self._sentences(parts)) as sentences:
+            async for sentence in sentences:
+                self.characters += len(sentence.text)
+                if is_speakable(sentence.text):
+                    await self._speak(sentence)
+        await self._send(self._chain.finish())
+
+    async def _sentences(self, parts: AsyncIterator[TextPart]) -> AsyncGenerator[Sentence, None]:
+        while (part := await self._next(parts)) is not None:
+            if self._order.ssml and isinstance(part, str):
+                yield Sentence(part, 0, True)
+                continue
+            for sentence in self._splitter.flush() if isinstance(part, Flush) else self._splitter.feed(part):
+                yield sentence
+        for sentence in self._splitter.flush():
+            yield sentence
+
+    async def _next(self, parts: AsyncIterator[TextPart]) -> TextPart | None:
+        with self._watch.paused():
+            return await anext(parts, None)
+
+    async def _speak(self, sentence: Sentence) -> None:
+        """Try until it is spoken or nothing is left to try."""
+        normalised = _as_is(sentence.text) if self._order.ssml else self._normaliser(sentence.text)
+        state = _Sentence(normalised, sentence.offset, self._spoken_s)
+        causes: list[Cause] = []
+        for remedy, find_speaker in self._rungs:
+            speaker = await find_speaker()
+            if speaker is None or not _may_go_on(state, speaker, causes):
+                continue
+            if remedy is not None:
+                await self._retry(causes[-1], remedy, len(causes))
+            try:
+                await self._attempt(state, speaker, self._utterance(sentence, state, speaker, len(causes)))
+            except Degenerate as degenerate:
+                causes.append(degenerate.cause)
+            except EngineFailure as failure:
+                logger.warning("%s failed: %s", speaker.voice.model, failure)
+                causes.append(Cause.ENGINE_FAILURE)
+            else:
+                return
+        self._give_up(causes)
+
+    def _utterance(self, sentence: Sentence, state: _Sentence, speaker: Speaker, failures: int) -> Utterance:
+        audio = self._order.audio
+        return Utterance(
+            text=state.normalised.text,
+            voice=speaker.voice,
+            language=self._order.language,
+            seed=(self._seed + failures) % SEEDS,
+            rate=audio.rate,
+            pitch=audio.pitch,
+            ssml=self._order.ssml,
+            ends_sentence=sentence.complete,
+        )
+
+    async def _attempt(self, state: _Sentence, speaker: Speaker, utterance: Utterance) -> None:
+        """Speak one sentence once, leaving out what an earlier attempt has spoken already."""
+        self.attempts += 1
+        inspector = self._inspect(utterance, speaker.capabilities)
+        rate, skip = speaker.capabilities.sample_rate, state.samples_out
+        async with aclosing(speaker.engine.speak(utterance)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Word):
+                    await self._announce(state, piece)
+                    continue
+                heard = inspector.accept(piece)
+                fresh = heard[skip:]
+                if 0 < skip < len(heard):
+                    fresh = self._chain.smooth(fresh, rate)
+                skip = max(0, skip - len(heard))
+                await self._hear(state, fresh, rate)
+        await self._hear(state, inspector.finish()[skip:], rate)
+        await self._send(self._chain.end_sentence())
+        self.sentences += utterance.ends_sentence
+
+    async def _hear(self, state: _Sentence, samples: Samples, rate: int) -> None:
+        if not len(samples):
+            return
+        self._playback.made(self._watch.work_s, len(samples) / rate)
+        state.samples_out += len(samples)
+        self._spoken_s += len(samples) / rate
+        await self._send(self._chain.add(samples, rate))
+
+    async def _announce(self, state: _Sentence, word: Word) -> None:
+        if not self._order.word_times or word.offset < state.words_to:
+            return
+        state.words_to = word.offset + word.length
+        start = state.normalised.origin(word.offset)
+        length = max(1, state.normalised.origin(word.offset + word.length) - start)
+        await self._put(WordSpoken(state.offset + start, length, state.begins_s + word.start_s))
+
+    async def _send(self, data: bytes) -> None:
+        if not data:
+            return
+        self.first_audio_s = self.first_audio_s or self._watch.total_s
+        await self._put(Audio(data, self.audio_bytes))
+        self.audio_bytes += len(data)
+
+    async def _put(self, event: Audio | WordSpoken | Retried) -> None:
+        if self._outbox.full:
+            with self._watch.paused():
+                await self._outbox.put(event)
+        else:
+            self._outbox.post(event)
+
+    async def _retry(self, cause: Cause, remedy: Remedy, attempt: int) -> None:
+        self._metrics.retries.labels(self._order.model, cause.value, remedy.value).inc()
+        await self._put(Retried(cause, remedy, attempt))
+
+    def _give_up(self, causes: Sequence[Cause]) -> None:
+        self._metrics.rejections.labels(self._order.model, causes[-1].value).inc()
+        if set(causes) == {Cause.ENGINE_FAILURE}:
+            raise EngineFailure(f"{self._order.model} failed {len(causes)} times at the same sentence")
+        raise OutputRejected([cause.value for cause in causes])
+
+
+def _may_go_on(state: _Sentence, speaker: Speaker, causes: Sequence[Cause]) -> bool:
+    """What has been heard cannot be taken back: then only an engine that says the same again may take over."""
+    if not state.samples_out:
+        return True
+    return speaker.capabilities.repeatable and causes[-1] is Cause.ENGINE_FAILURE
+
+
+def _as_is(text: str) -> Normalised:
+    return Normalised(text, (0,), (0,), (True,))

@@ -1,0 +1,96 @@
+"""`VoiceService` on the wire."""
+
+# ruff: noqa: N802 (the contract names the methods)
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+import grpc
+
+from atelier.voice.v1 import voice_service_pb2 as wire
+from atelier.voice.v1 import voice_service_pb2_grpc
+from servekit import context as serving
+from servekit.errors import InvalidRequest, Violation
+from services.voice import convert
+from services.voice.cloning import Cloning
+from services.voice.domain import TextPart
+from services.voice.synthesize import Synthesize
+from services.voice.voices import VoiceBook
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
+    """Converts in, speaks, converts out."""
+
+    def __init__(self, reader: convert.Reader, synthesize: Synthesize, book: VoiceBook, cloning: Cloning) -> None:
+        self._reader = reader
+        self._synthesize = synthesize
+        self._book = book
+        self._cloning = cloning
+
+    async def Synthesize(
+        self, request: wire.SynthesizeRequest, context: Context
+    ) -> AsyncIterator[wire.SynthesizeResponse]:
+        """Speak a text."""
+        text, order = self._reader.synthesis(request)
+        async with (
+            aclosing(_only(text)) as parts,
+            aclosing(self._synthesize(order, parts, serving.current().deadline)) as events,
+        ):
+            async for event in events:
+                yield convert.response(wire.SynthesizeResponse, event)
+
+    async def SynthesizeStream(
+        self, request_iterator: AsyncIterator[wire.SynthesizeStreamRequest], context: Context
+    ) -> AsyncIterator[wire.SynthesizeStreamResponse]:
+        """Speak text as it arrives."""
+        first = await anext(request_iterator, wire.SynthesizeStreamRequest())
+        order = self._reader.stream_config(first)
+        async with (
+            aclosing(_parts(request_iterator)) as parts,
+            aclosing(self._synthesize(order, parts, serving.current().deadline)) as events,
+        ):
+            async for event in events:
+                yield convert.response(wire.SynthesizeStreamResponse, event)
+
+    async def ListVoices(self, request: wire.ListVoicesRequest, context: Context) -> wire.ListVoicesResponse:
+        """Return voices, ordered by id."""
+        convert.check_filter(request)
+        voices = self._book.listed(request.language, request.model)
+        return wire.ListVoicesResponse(voices=map(convert.voice, voices))
+
+    async def GetVoice(self, request: wire.GetVoiceRequest, context: Context) -> wire.GetVoiceResponse:
+        """Return one voice."""
+        voice = self._book.get(convert.voice_id(request.voice))
+        return wire.GetVoiceResponse(voice=convert.voice(voice))
+
+    async def CreateVoice(
+        self, request_iterator: AsyncIterator[wire.CreateVoiceRequest], context: Context
+    ) -> wire.CreateVoiceResponse:
+        """Make a voice from a clip."""
+        wanted = convert.voice_wanted(await anext(request_iterator, wire.CreateVoiceRequest()))
+        clip = bytearray()
+        async for request in request_iterator:
+            clip += convert.clip_part(request, len(clip))
+        self._cloning.create(wanted, bytes(clip))
+
+    async def DeleteVoice(self, request: wire.DeleteVoiceRequest, context: Context) -> wire.DeleteVoiceResponse:
+        """Remove a voice made from a clip."""
+        self._cloning.delete(convert.voice_id(request.voice))
+
+
+async def _only(text: str) -> AsyncGenerator[TextPart, None]:
+    yield text
+
+
+async def _parts(requests: AsyncIterator[wire.SynthesizeStreamRequest]) -> AsyncGenerator[TextPart, None]:
+    """Yield the text of a stream. Raises `InvalidRequest`, also if there was none."""
+    characters = 0
+    async for request in requests:
+        part = convert.text_part(request)
+        characters += len(part) if isinstance(part, str) else 0
+        yield part
+    if not characters:
+        raise InvalidRequest([Violation("text", "is required: the stream ended without any")])

@@ -1,0 +1,49 @@
+"""The settings of voice, read from the environment by the bootstrap alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from servekit.chunks import CHUNK_BYTES
+from servekit.settings import ServerSettings
+
+
+class VoiceSettings(ServerSettings):
+    """How voice speaks."""
+
+    model_config = SettingsConfigDict(env_prefix="ATELIER_VOICE_")
+
+    port: int = Field(default=50053, ge=0, le=65535)
+    """gRPC port; 0 picks a free one, which is logged."""
+    metrics_port: int | None = Field(default=9103, ge=0, le=65535)
+    """Port of the Prometheus endpoint; 0 picks a free one, which is logged; `none` turns it off."""
+
+    catalog_file: Path | None = None
+    """Your own catalog: adds rows to the shipped one and changes fields of its rows."""
+    warm: Annotated[tuple[str, ...], NoDecode] = ("default",)
+    """Engines to load before the first call, separated by commas; `default` is the default one, empty for none."""
+    idle_timeout_s: float | None = Field(default=None, gt=0)
+    """Seconds after which an unused engine is unloaded; `none` for never."""
+    memory_fraction: float = Field(default=0.5, gt=0, le=1)
+    """Share of the memory this process may use that engines may take."""
+
+    max_streams: int = Field(default=64, ge=1)
+    """Requests spoken at once."""
+    queue_limit: int = Field(default=256, ge=0)
+    """Requests that may wait; more are refused as overloaded."""
+    stream_buffer_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
+    """Audio made ahead of a slow reader, in bytes for each request."""
+    chunk_bytes: int = Field(default=CHUNK_BYTES, ge=1024, le=1024 * 1024)
+    """Largest piece of audio in one message, in bytes."""
+
+    espeak_workers: int = Field(default=2, ge=1, le=64)
+    """espeak processes; each speaks one sentence at a time, thousands of times faster than it is played."""
+    espeak_buffer_ms: int = Field(default=20, ge=5, le=500)
+    """Milliseconds of audio that espeak computes before it hands them over."""
+
+    @field_validator("warm", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

@@ -1,0 +1,1 @@
+"""Text: made speakable, cut into sentences."""

@@ -1,0 +1,82 @@
+"""Makes text speakable, lightly, and remembers where each character came from.
+
+Engines read numbers, units and symbols of their language by themselves. What they stumble over is removed or spelled
+out here: invisible characters, markup of chat texts, the scheme of addresses, decomposed letters, abbreviations.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+from services.voice.text.languages import Language
+
+_RULES: tuple[tuple[str, str], ...] = (
+    (r"[\u00ad\u200b\u2060\ufeff\u200e\u200f\u202a-\u202e\u2066-\u2069]+", ""),  # invisible
+    (r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]", " "),  # spaces of other widths
+    (r"\bhttps?://(?:www\.)?(?=\w)", ""),
+    (r"(?<!\w)(?:\*{1,3}|_{1,3}|~~|`{1,3})(?=\S)|(?<=\S)(?:\*{1,3}|_{1,3}|~~|`{1,3})(?!\w)", ""),  # *emphasis*, `code`
+    (r"^[ \t]*#{1,6}[ \t]+", ""),  # headings
+    (r"!{2,}", "!"),
+    (r"\?{2,}", "?"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """Speakable text and its origin."""
+
+    text: str
+    _starts: tuple[int, ...]
+    """Where in `text` each stretch begins."""
+    _origins: tuple[int, ...]
+    """Where in the original it came from."""
+    _copied: tuple[bool, ...]
+    """True if the stretch was taken over character by character, False if it replaces something."""
+
+    def origin(self, position: int) -> int:
+        """Return where in the original text the character at `position` came from."""
+        at = bisect_right(self._starts, position) - 1
+        if at < 0:
+            return position
+        return self._origins[at] + (position - self._starts[at] if self._copied[at] else 0)
+
+
+class Normaliser:
+    """Normalises text of one language."""
+
+    def __init__(self, language: Language) -> None:
+        self._expand = language.expand
+        parts = [f"(?P<rule{number}>{pattern})" for number, (pattern, _) in enumerate(_RULES)]
+        parts.append(r"(?P<letters>\w[\u0300-\u036f]+)")
+        if language.expand:
+            longest_first = sorted(language.expand, key=len, reverse=True)
+            parts.append(rf"(?<!\w)(?P<expand>{'|'.join(map(re.escape, longest_first))})(?!\w)")
+        self._pattern = re.compile("|".join(parts), re.MULTILINE)
+
+    def __call__(self, text: str) -> Normalised:
+        """Return the speakable form of `text`."""
+        stretches = [(piece, origin, copied) for piece, origin, copied in self._stretches(text) if piece]
+        stretches.append(("", len(text), False))
+        starts = accumulate((len(piece) for piece, _, _ in stretches[:-1]), initial=0)
+        pieces, origins, copied = zip(*stretches, strict=True)
+        return Normalised("".join(pieces), tuple(starts), origins, copied)
+
+    def _stretches(self, text: str) -> Iterator[tuple[str, int, bool]]:
+        """Yield what is read, where it stood, and whether it is unchanged."""
+        done = 0
+        for match in self._pattern.finditer(text):
+            yield text[done : match.start()], done, True
+            yield self._replaced(match), match.start(), False
+            done = match.end()
+        yield text[done:], done, True
+
+    def _replaced(self, match: re.Match[str]) -> str:
+        name = match.lastgroup or ""
+        if name == "letters":
+            return unicodedata.normalize("NFC", match.group())
+        if name == "expand":
+            return self._expand[match.group()]
+        return _RULES[int(name.removeprefix("rule"))][1]
