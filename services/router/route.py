@@ -116,6 +116,8 @@ class ImageRouter:
             replicas = self._replicas.replicas()
         if not any(each.serving for each in replicas):
             raise BackendUnavailable("no image server is reachable", retry_after_s=_RETRY_AFTER_S)
+        if not any(each.models for each in replicas):
+            raise BackendUnavailable("the image servers offer no models", retry_after_s=_RETRY_AFTER_S)
         return replicas
 
     async def _choose(self, ask: Ask, candidates: Sequence[Model], replicas: Sequence[Replica]) -> Choice:

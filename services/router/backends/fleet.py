@@ -46,6 +46,8 @@ class Fleet:
         self._servers: dict[str, Server] = {}
         self._retired: list[Server] = []
         self._watch: asyncio.Task[None] | None = None
+        self._used = False
+        """Whether anybody placed a request since the last look; an idle fleet is asked for its health alone."""
 
     async def start(self) -> None:
         """Look once, whatever comes of it, and go on looking."""
@@ -60,10 +62,11 @@ class Fleet:
         for server in (*self._servers.values(), *self._retired):
             await server.channel.close()
 
-    async def refresh(self) -> None:
-        """Resolve the targets and ask every server, all at once."""
+    async def refresh(self, *, describe: bool = True) -> None:
+        """Resolve the targets and ask every server how it is and, with `describe`, what it has; all at once."""
         await self._discover()
-        await asyncio.gather(*(server.probe(self._probe_timeout_s) for server in self._servers.values()))
+        servers = self._servers.values()
+        await asyncio.gather(*(server.probe(self._probe_timeout_s, describe=describe) for server in servers))
 
     def servers(self) -> list[Server]:
         """Return the servers, ordered by name."""
@@ -78,6 +81,7 @@ class Fleet:
 
     def replicas(self) -> tuple[Replica, ...]:
         """Return what placement needs to know of every server."""
+        self._used = True
         return tuple(server.replica() for server in self.servers())
 
     async def describe(self) -> list[Backend]:
@@ -100,8 +104,9 @@ class Fleet:
     async def _keep_looking(self) -> None:
         while True:
             await self._clock.sleep(self._refresh_s)
+            used, self._used = self._used, False
             try:
-                await self.refresh()
+                await self.refresh(describe=used)
             except Exception:  # a look that fails must not be the last one
                 logger.exception("could not look at the %s servers", self._service)
 

@@ -64,15 +64,16 @@ class Server:
             self.in_flight -= 1
             self._in_flight.dec()
 
-    async def probe(self, timeout_s: float) -> None:
-        """Ask the server how it is and what it has; whatever goes wrong is its state.
+    async def probe(self, timeout_s: float, *, describe: bool = True) -> None:
+        """Ask the server how it is; whatever goes wrong is its state.
 
+        What it has is asked if `describe` is set, and whenever it turned healthy.
         A healthy server that answers too late is busy, not gone: keepalive ends the connection to one that is.
         """
         try:
             answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
             healthy = answer.status == health_pb2.HealthCheckResponse.SERVING
-            if healthy:
+            if healthy and (describe or not self.serving):
                 await self._describe_itself(timeout_s)
             self._state = (
                 router_service_pb2.BACKEND_STATE_SERVING if healthy else router_service_pb2.BACKEND_STATE_NOT_SERVING

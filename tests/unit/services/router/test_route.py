@@ -188,6 +188,11 @@ async def test_a_fleet_that_is_down_is_an_error() -> None:
         await router(fleet=Fleet(())).route(Ask("a portrait"))
 
 
+async def test_servers_without_models_are_an_error() -> None:
+    with pytest.raises(BackendUnavailable, match="offer no models"):
+        await router(fleet=Fleet((Replica("imagegen-0"),))).route(Ask("a portrait"))
+
+
 @pytest.mark.parametrize(
     ("verdict", "may_rewrite"), [(Verdict.BLOCK, True), (Verdict.BLOCK, False), (Verdict.REWRITE, False)]
 )

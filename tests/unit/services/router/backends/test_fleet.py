@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ from servekit.errors import BackendUnavailable
 from servekit.testing import ManualClock
 from services.router.backends.fleet import Fleet
 from services.router.backends.server import Server
+from services.router.domain import Replica
 
 
 class FakeServer:
@@ -20,13 +22,18 @@ class FakeServer:
         self.serving = True
         self.in_flight = 0
         self.probes = 0
+        self.described = 0
         self.closed = False
 
-    async def probe(self, timeout_s: float) -> None:
+    async def probe(self, timeout_s: float, *, describe: bool) -> None:
         self.probes += 1
+        self.described += describe
 
     async def close(self) -> None:
         self.closed = True
+
+    def replica(self) -> Replica:
+        return Replica(self.name)
 
     @contextmanager
     def lease(self) -> Iterator["FakeServer"]:
@@ -118,19 +125,31 @@ async def test_the_servers_are_asked_again_after_the_interval(names: Names) -> N
     fleet = build(names, clock)
     await fleet.start()
     server = fakes(fleet)["10.0.0.1:1"]
-    while server.probes < 2:
-        clock.advance(2.0)
-        await clock_turn()
+    await until(clock, lambda: server.probes == 2)
     await fleet.stop()
 
     assert server.closed
 
 
-async def clock_turn() -> None:
-    """Let the tasks that the clock woke have their turn."""
-    import asyncio
+async def test_an_idle_fleet_is_asked_for_its_health_alone(names: Names) -> None:
+    clock = ManualClock()
+    fleet = build(names, clock)
+    await fleet.start()
+    server = fakes(fleet)["10.0.0.1:1"]
+    await until(clock, lambda: server.probes == 3)
+    described_while_idle = server.described
+    fleet.replicas()
+    await until(clock, lambda: server.probes == 5)
+    await fleet.stop()
 
-    await asyncio.sleep(0)
+    assert (described_while_idle, server.described) == (1, 2)
+
+
+async def until(clock: ManualClock, done: Callable[[], bool]) -> None:
+    """Move the clock by one interval after another until `done`."""
+    while not done():
+        clock.advance(2.0)
+        await asyncio.sleep(0)
 
 
 async def test_the_least_busy_healthy_server_is_leased(names: Names) -> None:
