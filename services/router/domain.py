@@ -133,6 +133,7 @@ class Selection:
     reason: str = ""
     degraded: str = ""
     seconds: float = 0.0
+    """Seconds it took, the way to rewrite_llm and back included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ class ImageRouter:
             return None
         categories = tuple(dict.fromkeys(finding.category for finding in screening.findings))
         try:
+            began = perf_counter()
             rewriting = await self._judge.rewrite(ask.prompt, categories)
         except JudgeUnavailable as error:
             message = f"the prompt is unsafe as it is and cannot be rewritten now: {error}"
@@ -99,7 +100,7 @@ class ImageRouter:
             raise self._blocked("the prompt is unsafe and no safe form of it was found", screening)
         for category in categories:
             self._metrics.rewrites.labels(category).inc()
-        return rewriting
+        return replace(rewriting, seconds=perf_counter() - began)
 
     def successor(self, model: str, lost: Sequence[str]) -> str | None:
         """Return the replica that takes `model` over from the last of the `lost` ones; None if there is none."""
@@ -115,7 +116,7 @@ class ImageRouter:
             await self._replicas.refresh()
             replicas = self._replicas.replicas()
         if not any(each.serving for each in replicas):
-            raise BackendUnavailable("no image server is reachable", retry_after_s=_RETRY_AFTER_S)
+            raise BackendUnavailable("no image server is ready", retry_after_s=_RETRY_AFTER_S)
         if not any(each.models for each in replicas):
             raise BackendUnavailable("the image servers offer no models", retry_after_s=_RETRY_AFTER_S)
         return replicas
@@ -138,17 +139,22 @@ class ImageRouter:
         )
 
     async def _select(self, prompt: str, candidates: Sequence[Model]) -> Selection:
+        began = perf_counter()
         default = next((each.id for each in candidates if each.is_default), candidates[0].id)
         try:
-            return await self._judge.select(prompt, candidates, default)
+            selection = await self._judge.select(prompt, candidates, default)
         except JudgeUnavailable as error:
-            return replace(rules.select(prompt, candidates, default), degraded=f"{error}; the router's rules chose")
+            degraded = f"{error}; the router's rules chose"
+            selection = replace(rules.select(prompt, candidates, default), degraded=degraded)
+        return replace(selection, seconds=perf_counter() - began)
 
     async def _screen(self, prompt: str) -> Screening:
+        began = perf_counter()
         try:
-            return await self._judge.screen(prompt)
+            screening = await self._judge.screen(prompt)
         except JudgeUnavailable as error:
-            return self._blocklist.screen(prompt, str(error))
+            screening = self._blocklist.screen(prompt, str(error))
+        return replace(screening, seconds=perf_counter() - began)
 
     def _blocked(self, message: str, screening: Screening) -> PromptBlocked:
         finding = screening.findings[0] if screening.findings else None

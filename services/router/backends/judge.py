@@ -100,7 +100,6 @@ def _selection(response: rewrite_service_pb2.SelectModelResponse, candidates: Co
         defaulted=response.defaulted,
         reason=response.reason,
         degraded=response.degraded,
-        seconds=response.seconds,
     )
 
 
@@ -110,7 +109,6 @@ def _screening(response: rewrite_service_pb2.ScreenPromptResponse) -> Screening:
         source=Source(response.source),
         findings=_findings(response.findings),
         unsafe_score=response.unsafe_score,
-        seconds=response.seconds,
         degraded=response.degraded,
     )
 
@@ -128,7 +126,6 @@ def _rewriting(response: rewrite_service_pb2.RewritePromptResponse, original: st
         source=Source(response.source),
         findings=_findings(response.findings),
         reason=response.reason,
-        seconds=response.seconds,
     )
 
 

@@ -184,7 +184,7 @@ async def test_a_fleet_that_seems_down_is_asked_once_more() -> None:
 
 
 async def test_a_fleet_that_is_down_is_an_error() -> None:
-    with pytest.raises(BackendUnavailable, match="no image server is reachable"):
+    with pytest.raises(BackendUnavailable, match="no image server is ready"):
         await router(fleet=Fleet(())).route(Ask("a portrait"))
 
 
