@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from services.imagegen.domain import UnknownModel
+from servekit.residency import UnknownModel
 
 SHIPPED = Path(__file__).with_name("catalog.toml")
 

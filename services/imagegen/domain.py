@@ -7,16 +7,10 @@ from enum import Enum, IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.errors import NotFound, PreconditionFailed
+from servekit.errors import PreconditionFailed
 
 Pixels = NDArray[np.uint8]
 """A picture, shape (height, width, 3), sRGB."""
-
-
-class UnknownModel(NotFound):
-    """The catalog has no such model."""
-
-    reason = "UNKNOWN_MODEL"
 
 
 class ModelUnavailable(PreconditionFailed):

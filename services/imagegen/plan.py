@@ -117,9 +117,9 @@ def _size(request: GenerationRequest, row: ModelRow, limits: Limits, adjustments
     """Shrink to the longest side allowed with the proportions kept, then clamp and round each side."""
     asked = (request.width or row.size.default[0], request.height or row.size.default[1])
     longest = min(row.size.max, limits.max_side or row.size.max)
-    shrink = min(1.0, longest / max(asked))
-    longest -= longest % row.size.multiple_of
     grid = row.size.multiple_of
+    longest = max(longest - longest % grid, row.size.min)
+    shrink = min(1.0, longest / max(asked))
     used = [min(max(round(side * shrink / grid) * grid, row.size.min), longest) for side in asked]
     reason = f"{row.id} makes {row.size.min} to {longest} pixels a side here, in steps of {grid}"
     for field, requested, side in zip(("width", "height"), (request.width, request.height), used, strict=True):

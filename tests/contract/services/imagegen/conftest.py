@@ -9,7 +9,8 @@ from services.imagegen.catalog import Dtype, ModelRow
 from services.imagegen.engines import registry
 from services.imagegen.engines.loading import load_pipeline
 from services.imagegen.ports import Engine
-from tests.contract.services.imagegen import rows, tiny
+from tests.contract.services.imagegen import tiny
+from tests.unit.services.imagegen import rows
 
 Load = Callable[..., Any]
 Build = Callable[..., Engine]

@@ -8,8 +8,9 @@ import pytest
 
 from servekit.errors import Cancelled
 from services.imagegen.ports import Engine, State
-from tests.contract.services.imagegen import rows, runs
+from tests.contract.services.imagegen import runs
 from tests.contract.services.imagegen.conftest import Build
+from tests.unit.services.imagegen import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
 FAMILIES = pytest.mark.parametrize("base", [rows.FLUX, rows.SDXL], ids=["flux", "sdxl"])

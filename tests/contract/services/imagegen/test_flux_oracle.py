@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.contract.services.imagegen import rows, runs, tiny
+from tests.contract.services.imagegen import runs, tiny
 from tests.contract.services.imagegen.conftest import Build, Load
+from tests.unit.services.imagegen import rows
 
 TOLERANCE = 2
 """Of 255. Both halves of the guidance run in one batch here, one after the other there: sums round differently."""

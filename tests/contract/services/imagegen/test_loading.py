@@ -8,7 +8,7 @@ import torch
 
 from services.imagegen.domain import ModelUnavailable
 from services.imagegen.engines.loading import load_pipeline
-from tests.contract.services.imagegen import rows
+from tests.unit.services.imagegen import rows
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""An engine without weights, for tests of what drives engines."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.imagegen.domain import Decoded, Job, Pixels
+from services.imagegen.ports import Pulse, State
+
+
+@dataclass(eq=False)
+class FakeState:
+    job: Job
+    batch_key: Hashable
+    total: int
+    done: int = 0
+
+
+@dataclass
+class FakeEngine:
+    """Counts steps. `before_step(batch)` is called before each and may raise."""
+
+    max_batch: int = 4
+    steps_per_call: int = 1
+    before_step: Callable[[list[FakeState]], None] = lambda _: None
+    batches: list[list[int]] = field(default_factory=list)
+    """Seeds of the pictures of each step."""
+    finished: list[int] = field(default_factory=list)
+    resident_bytes: int = 1
+
+    def prepare(self, job: Job) -> FakeState:
+        return FakeState(job, (job.width, job.height) if not job.alone else (job.seed, "alone"), job.steps)
+
+    def step(self, states: Sequence[State], pulse: Pulse) -> None:
+        batch = [each for each in states if isinstance(each, FakeState)]
+        self.before_step(batch)
+        self.batches.append([each.job.seed for each in batch])
+        for state in batch:
+            for _ in range(min(self.steps_per_call, state.total - state.done)):
+                state.done += 1
+                if self.steps_per_call > 1:
+                    pulse(state)
+
+    def finish(self, state: State, *, fp32: bool = False) -> Decoded:
+        assert isinstance(state, FakeState)
+        self.finished.append(state.job.seed)
+        return Decoded(np.full((2, 2, 3), state.job.seed % 256, np.uint8), True, not fp32)
+
+    def preview(self, state: State) -> Pixels | None:
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+def job(seed: int = 0, *, steps: int = 3, width: int = 8, alone: bool = False, preview_every: int = 0) -> Job:
+    """Return a job for the fake engine."""
+    return Job("x", "", width, 8, steps, 1.0, seed, alone=alone, preview_every=preview_every)

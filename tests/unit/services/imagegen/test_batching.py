@@ -1,0 +1,302 @@
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory, Draining
+from servekit.testing import ManualClock
+from servekit.worker import DeviceWorker
+from services.imagegen.batching import AGEING, Batcher, Entry, choose
+from services.imagegen.domain import Priority
+from tests.unit.services.imagegen.fakes import FakeEngine, FakeState, job
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[DeviceWorker]:
+    worker = DeviceWorker("test")
+    await worker.start()
+    yield worker
+    await worker.close()
+
+
+class Gate:
+    """Holds the device thread before a step until the test lets it go on."""
+
+    def __init__(self, before: int = 1) -> None:
+        self.reached = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._go = threading.Event()
+        self._before = before
+
+    def __call__(self, _batch: list[FakeState]) -> None:
+        self._before -= 1
+        if self._before == 0:
+            self._loop.call_soon_threadsafe(self.reached.set)
+            self._go.wait(timeout=10)
+
+    def open(self) -> None:
+        self._go.set()
+
+
+async def test_a_lone_picture_is_made_at_once(worker: DeviceWorker) -> None:
+    engine = FakeEngine()
+
+    made = await Batcher(engine, worker).make(job(seed=5))
+
+    assert (engine.batches, int(made.decoded.pixels[0, 0, 0])) == ([[5], [5], [5]], 5)
+
+
+async def test_pictures_that_arrive_together_share_every_step(worker: DeviceWorker) -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, worker)
+
+    await asyncio.gather(*(batcher.make(job(seed)) for seed in range(3)))
+
+    assert engine.batches == [[0, 1, 2]] * 3
+
+
+async def test_a_picture_joins_at_the_next_step_and_leaves_when_done(worker: DeviceWorker) -> None:
+    gate = Gate(before=2)
+    engine = FakeEngine(before_step=gate)
+    batcher = Batcher(engine, worker)
+    first = asyncio.create_task(batcher.make(job(1, steps=4)))
+    await gate.reached.wait()
+    second = asyncio.create_task(batcher.make(job(2, steps=4)))
+    await asyncio.sleep(0)
+    gate.open()
+    await asyncio.gather(first, second)
+
+    assert [sorted(batch) for batch in engine.batches] == [[1], [1], [1, 2], [1, 2], [2], [2]]
+
+
+async def test_pictures_that_cannot_share_take_turns(worker: DeviceWorker) -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, worker)
+
+    await asyncio.gather(batcher.make(job(1, width=8)), batcher.make(job(2, width=16)))
+
+    assert engine.batches == [[1], [2]] * 3
+
+
+async def test_no_batch_is_wider_than_the_engine_takes(worker: DeviceWorker) -> None:
+    engine = FakeEngine(max_batch=2)
+    batcher = Batcher(engine, worker)
+
+    await asyncio.gather(*(batcher.make(job(seed)) for seed in range(5)))
+
+    assert max(map(len, engine.batches)) == 2
+    assert sorted(engine.finished) == list(range(5))
+
+
+async def test_a_picture_that_wants_to_be_alone_is(worker: DeviceWorker) -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, worker)
+
+    await asyncio.gather(batcher.make(job(1, alone=True)), batcher.make(job(2)), batcher.make(job(3)))
+
+    assert all(batch == [1] or 1 not in batch for batch in engine.batches)
+
+
+async def test_the_urgent_goes_first(worker: DeviceWorker) -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, worker)
+
+    await asyncio.gather(
+        batcher.make(job(1, width=8), priority=Priority.LOW), batcher.make(job(2, width=16), priority=Priority.HIGH)
+    )
+
+    assert engine.finished == [2, 1]
+
+
+async def test_a_cancelled_picture_leaves_and_the_others_go_on(worker: DeviceWorker) -> None:
+    gate = Gate(before=2)
+    engine = FakeEngine(before_step=gate)
+    batcher = Batcher(engine, worker)
+    doomed = asyncio.create_task(batcher.make(job(1)))
+    other = asyncio.create_task(batcher.make(job(2)))
+    await gate.reached.wait()
+    doomed.cancel()
+    await asyncio.sleep(0)
+    gate.open()
+    await asyncio.wait([doomed, other])
+
+    assert doomed.cancelled()
+    assert (engine.batches, engine.finished) == ([[1, 2], [1, 2], [2]], [2])
+
+
+async def test_cancelling_returns_only_when_the_device_has_left_the_picture(worker: DeviceWorker) -> None:
+    gate = Gate()
+    batcher = Batcher(FakeEngine(before_step=gate), worker)
+    doomed = asyncio.create_task(batcher.make(job()))
+    await gate.reached.wait()
+    doomed.cancel()
+    done, _ = await asyncio.wait([doomed], timeout=0.05)
+    gate.open()
+    await asyncio.wait([doomed])
+
+    assert done == set()
+
+
+async def test_the_deadline_is_checked_between_steps(worker: DeviceWorker) -> None:
+    clock = ManualClock()
+    engine = FakeEngine(before_step=lambda _: clock.advance(1.0))
+    batcher = Batcher(engine, worker, clock=clock.monotonic)
+
+    with pytest.raises(DeadlineExceeded, match="after 2 of 9 steps"):
+        await batcher.make(job(steps=9), deadline=1.5)
+
+
+async def test_an_engine_s_failure_ends_its_batch_and_nobody_else(worker: DeviceWorker) -> None:
+    def fail(batch: list[FakeState]) -> None:
+        if batch[0].job.width == 8:
+            raise RuntimeError("broken")
+
+    batcher = Batcher(FakeEngine(before_step=fail), worker)
+    results = await asyncio.gather(
+        batcher.make(job(1, width=8)), batcher.make(job(2, width=16)), return_exceptions=True
+    )
+
+    assert (type(results[0]), results[1].decoded.finite) == (RuntimeError, True)  # type: ignore[union-attr]
+
+
+async def test_a_batch_that_does_not_fit_is_halved(worker: DeviceWorker) -> None:
+    def fail(batch: list[FakeState]) -> None:
+        if len(batch) > 1:
+            raise DeviceOutOfMemory(wanted_bytes=2, free_bytes=1)
+
+    engine = FakeEngine(before_step=fail)
+    batcher = Batcher(engine, worker)
+    await asyncio.gather(*(batcher.make(job(seed, steps=2)) for seed in range(4)))
+
+    assert sorted(engine.finished) == [0, 1, 2, 3]
+    assert max(map(len, engine.batches)) == 1
+
+
+async def test_a_picture_that_does_not_fit_alone_fails_as_such(worker: DeviceWorker) -> None:
+    def fail(_: list[FakeState]) -> None:
+        raise DeviceOutOfMemory(wanted_bytes=2, free_bytes=1)
+
+    with pytest.raises(DeviceOutOfMemory):
+        await Batcher(FakeEngine(before_step=fail), worker).make(job())
+
+
+async def test_every_step_is_reported_with_previews_where_wanted(worker: DeviceWorker) -> None:
+    heard: list[tuple[int, bool]] = []
+    batcher = Batcher(FakeEngine(), worker)
+
+    await batcher.make(job(steps=5, preview_every=2), on_step=lambda done, look: heard.append((done, look is not None)))
+
+    assert heard == [(1, False), (2, True), (3, False), (4, True), (5, False)]
+
+
+async def test_an_engine_that_takes_many_steps_in_a_call_reports_each_once(worker: DeviceWorker) -> None:
+    heard: list[int] = []
+    batcher = Batcher(FakeEngine(max_batch=1, steps_per_call=9), worker)
+
+    await batcher.make(job(steps=4), on_step=lambda done, _: heard.append(done))
+
+    assert heard == [1, 2, 3, 4]
+
+
+async def test_a_long_call_is_cancelled_between_its_steps(worker: DeviceWorker) -> None:
+    heard: list[int] = []
+    task: asyncio.Task[object] | None = None
+    loop, left = asyncio.get_running_loop(), threading.Event()
+
+    def on_step(done: int, _: object) -> None:
+        heard.append(done)
+        if done == 2 and task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+            loop.call_soon_threadsafe(lambda: loop.call_soon(left.set))
+            left.wait(timeout=10)
+
+    batcher = Batcher(FakeEngine(max_batch=1, steps_per_call=9), worker)
+    task = asyncio.create_task(batcher.make(job(steps=9), on_step=on_step))
+    await asyncio.wait([task])
+
+    assert (task.cancelled(), heard) == (True, [1, 2])
+
+
+async def test_batches_are_measured(worker: DeviceWorker) -> None:
+    widths: list[int] = []
+    batcher = Batcher(FakeEngine(), worker, on_batch=lambda width, _: widths.append(width))
+
+    await asyncio.gather(*(batcher.make(job(seed, steps=1 + seed)) for seed in range(3)))
+
+    assert widths == [3, 2, 1]
+
+
+async def test_a_closed_worker_is_told_to_every_caller() -> None:
+    worker = DeviceWorker("closed")
+    await worker.start()
+    await worker.close()
+
+    with pytest.raises(Draining):
+        await Batcher(FakeEngine(), worker).make(job())
+
+
+async def test_pictures_can_be_made_again_after_an_idle_time(worker: DeviceWorker) -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, worker)
+    for seed in range(3):
+        await batcher.make(job(seed))
+
+    assert engine.finished == [0, 1, 2]
+
+
+async def test_cancelling_before_the_first_step_makes_no_step(worker: DeviceWorker) -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, worker)
+    doomed = asyncio.create_task(batcher.make(job(1)))
+    await asyncio.sleep(0)
+    doomed.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await doomed
+
+    assert engine.finished == []
+
+
+Mix = st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3), st.integers(1, 12)), min_size=1, max_size=12)
+
+
+def entries(mix: list[tuple[Priority, int, int]]) -> list[Entry]:
+    loop = asyncio.new_event_loop()
+    made = []
+    for arrival, (priority, key, steps) in enumerate(mix):
+        entry = Entry(job(steps=steps), priority, None, lambda _done, _look: None, arrival, loop.create_future())
+        entry.state = FakeState(entry.job, key, steps)
+        made.append(entry)
+    loop.close()
+    return made
+
+
+@given(Mix, st.integers(1, 6))
+def test_a_batch_has_one_key_and_fits(mix: list[tuple[Priority, int, int]], width: int) -> None:
+    batch = choose(entries(mix), width)
+
+    assert 1 <= len(batch) <= width
+    assert len({each.key() for each in batch}) == 1
+
+
+@given(Mix, st.integers(1, 6))
+def test_nobody_starves_whatever_the_priorities(mix: list[tuple[Priority, int, int]], width: int) -> None:
+    active = entries(mix)
+    bound = 3 * AGEING + len(active)
+    for _ in range(200):
+        batch = choose(active, width)
+        for entry in active:
+            entry.waited += 1
+        for entry in batch:
+            entry.waited = 0
+        assert max(entry.waited for entry in active) <= bound
+
+
+def test_cancelled_is_what_a_token_raises() -> None:
+    entry = entries([(Priority.LOW, 0, 1)])[0]
+    entry.token.cancel()
+
+    with pytest.raises(Cancelled):
+        entry.token.check()

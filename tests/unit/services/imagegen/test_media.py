@@ -1,0 +1,54 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from services.imagegen.domain import AdapterChoice, ImageFormat, Job
+from services.imagegen.media import encode, encode_preview, record
+
+JOB = Job("a lake,\nat dusk", "fog", 96, 64, 20, 4.5, 7, "flow_euler", (AdapterChoice("lora", 0.5),))
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (300, 300)])
+async def test_a_png_holds_the_very_pixels(size: tuple[int, int]) -> None:
+    pixels = noise(*size)
+
+    data = await encode(pixels, ImageFormat.PNG, 90, {})
+
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
+
+
+@pytest.mark.parametrize("format", [ImageFormat.JPEG, ImageFormat.WEBP])
+async def test_quality_counts(format: ImageFormat) -> None:
+    fine, coarse = [await encode(noise(64, 64), format, quality, {}) for quality in (95, 20)]
+
+    assert len(coarse) < len(fine)
+    assert Image.open(io.BytesIO(fine)).format == format.name
+
+
+async def test_a_png_tells_how_it_was_made() -> None:
+    data = await encode(noise(8, 8), ImageFormat.PNG, 90, record(JOB, "sketch", "models/sketch", "1.2"))
+    text = Image.open(io.BytesIO(data)).info
+
+    assert text["parameters"] == (
+        "a lake,\nat dusk\nNegative prompt: fog\n"
+        "Steps: 20, Sampler: flow_euler, CFG scale: 4.5, Seed: 7, Size: 96x64, Model: sketch, Version: atelier 1.2"
+    )
+    assert json.loads(text["atelier"])["adapters"] == {"lora": 0.5}
+
+
+async def test_any_language_fits_into_the_record() -> None:
+    job = Job("山の湖 🏔", "", 8, 8, 1, 1.0, 0)
+    data = await encode(noise(8, 8), ImageFormat.PNG, 90, record(job, "sketch", "", "1"))
+
+    assert Image.open(io.BytesIO(data)).info["parameters"].startswith("山の湖 🏔\n")
+
+
+def test_a_preview_is_small() -> None:
+    assert len(encode_preview(noise(1024, 1024))) < 32 * 1024

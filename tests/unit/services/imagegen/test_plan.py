@@ -1,0 +1,117 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servekit.errors import InvalidRequest, PermissionDenied
+from services.imagegen.catalog import AdapterRow, Catalog
+from services.imagegen.domain import AdapterChoice, GenerationRequest, SafetyPolicy, SourceImage
+from services.imagegen.plan import Limits, Plan, resolve
+from tests.unit.services.imagegen import rows
+
+LORA = AdapterRow(id="lora", base="tiny_flux", license="MIT", source="lora")
+OTHER = AdapterRow(id="other", base="elsewhere", license="MIT", source="other")
+SIZES = {"default": [96, 96], "min": 64, "max": 192, "multiple_of": 16}
+
+
+def plan(limits: Limits | None = None, row: dict[str, Any] | None = None, **asked: Any) -> Plan:
+    fitted = rows.row(rows.FLUX, size=SIZES, **(row or {}))
+    request = GenerationRequest(**{"prompt": "a lake", **asked})
+    return resolve(request, fitted, Catalog([fitted], [LORA, OTHER]), limits or Limits(), lambda: 42)
+
+
+def violations(**asked: Any) -> list[str]:
+    with pytest.raises(InvalidRequest) as caught:
+        plan(**asked)
+    return [each.field for each in caught.value.violations]
+
+
+def test_what_is_not_asked_for_is_the_model_s_default() -> None:
+    made = plan()
+    job = made.first
+
+    assert (job.width, job.height, job.steps, job.guidance, job.scheduler) == (96, 96, 3, 4.0, "flow_euler")
+    assert (job.seed, made.adjustments, made.safety) == (42, (), SafetyPolicy.BLOCK)
+
+
+def test_what_is_asked_for_and_supported_is_kept() -> None:
+    made = plan(width=128, height=64, steps=7, guidance=2.5, seed=5, count=3)
+    job = made.first
+
+    assert (job.width, job.height, job.steps, job.guidance, job.seed) == (128, 64, 7, 2.5, 5)
+    assert ([made.job(index).seed for index in range(3)], made.adjustments) == ([5, 6, 7], ())
+
+
+@pytest.mark.parametrize(
+    ("field", "asked", "used"),
+    [
+        ("width", 100, "96"),
+        ("width", 16, "64"),
+        ("width", 4096, "192"),
+        ("height", 1000, "192"),
+        ("steps", 200, "50"),
+        ("guidance", 25.0, "10"),
+        ("negative_prompt", "fog", ""),
+        ("refine", True, "false"),
+    ],
+)
+def test_every_change_is_reported(field: str, asked: Any, used: str) -> None:
+    row = {"capabilities": ["text_to_image"]} if field == "negative_prompt" else {}
+    adjustments = {each.field: each for each in plan(row=row, **{field: asked}).adjustments}
+
+    assert adjustments[field].used == used
+    assert adjustments[field].reason
+
+
+def test_shrinking_keeps_the_proportions() -> None:
+    job = plan(width=1024, height=512).first
+
+    assert (job.width, job.height) == (192, 96)
+
+
+def test_the_deployment_s_longest_side_counts_too() -> None:
+    job = plan(Limits(max_side=130), width=192, height=192).first
+
+    assert (job.width, job.height) == (128, 128)
+
+
+@given(st.none() | st.integers(16, 4096), st.none() | st.integers(16, 4096), st.none() | st.integers(16, 4096))
+def test_a_size_is_always_one_that_the_model_makes(width: int | None, height: int | None, limit: int | None) -> None:
+    job = plan(Limits(max_side=limit), width=width, height=height).first
+
+    for side in (job.width, job.height):
+        assert side % 16 == 0
+        assert 64 <= side <= max(64, min(192, limit or 192))
+
+
+def test_what_the_model_cannot_do_at_all_is_refused_all_at_once() -> None:
+    source = SourceImage(pixels=None, mask=None, strength=0.5)  # type: ignore[arg-type]
+    adapters = (AdapterChoice("lora"), AdapterChoice("other"), AdapterChoice("none"))
+
+    assert violations(count=9, scheduler="euler", adapters=adapters, source=source) == [
+        "count",
+        "scheduler",
+        "adapters[1].id",
+        "adapters[2].id",
+        "source",
+    ]
+
+
+def test_adapters_of_the_row_come_before_those_of_the_request() -> None:
+    job = plan(row={"adapters": ["own"]}, adapters=(AdapterChoice("lora", 0.5),)).first
+
+    assert job.adapters == (AdapterChoice("own", 1.0), AdapterChoice("lora", 0.5))
+
+
+def test_ignoring_the_safety_check_needs_permission() -> None:
+    with pytest.raises(PermissionDenied):
+        plan(safety=SafetyPolicy.IGNORE)
+
+
+def test_with_permission_the_safety_check_can_be_ignored() -> None:
+    assert plan(Limits(may_ignore_safety=True), safety=SafetyPolicy.IGNORE).safety is SafetyPolicy.IGNORE
+
+
+def test_work_counts_both_passes_of_true_guidance() -> None:
+    assert plan().work == 2 * plan(guidance=1.0).work

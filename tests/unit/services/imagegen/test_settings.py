@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from services.imagegen.settings import ImagegenSettings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("MAX_IMAGE_SIDE", "768", "max_image_side", 768),
+        ("ATELIER_IMAGEGEN_MAX_IMAGE_SIDE", "512", "max_image_side", 512),
+        ("LOGO_SDXL_MODEL_ID", "me/logos", "logo_sdxl_model_id", "me/logos"),
+        ("ATELIER_IMAGEGEN_MODELS", "sketch, sdxl", "models", ("sketch", "sdxl")),
+        ("ATELIER_IMAGEGEN_MODELS", "*", "models", ("*",)),
+        ("ATELIER_IMAGEGEN_WARM", "", "warm", ()),
+        ("ATELIER_IMAGEGEN_PORT", "1234", "port", 1234),
+        ("ATELIER_IMAGEGEN_MODELS_DIR", "/weights", "models_dir", Path("/weights")),
+    ],
+)
+def test_the_environment_is_read(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, field: str, expected: object
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    assert getattr(ImagegenSettings(), field) == expected
+
+
+def test_the_token_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    settings = ImagegenSettings()
+
+    assert settings.hf_token is not None
+    assert settings.hf_token.get_secret_value() == "hf_secret"
+    assert "hf_secret" not in repr(settings)
+
+
+def test_bundled_models_are_beside_the_packages() -> None:
+    assert ImagegenSettings().models_dir == Path(__file__).parents[4] / "models"

@@ -1,0 +1,44 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from services.imagegen.sources import MAX_BYTES, read_mask, read_picture
+
+
+def file(width: int = 8, height: int = 4, mode: str = "RGB", format: str = "PNG") -> bytes:
+    data = io.BytesIO()
+    Image.new(mode, (width, height), "white").save(data, format)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_pictures_of_any_kind_become_rgb(mode: str, format: str) -> None:
+    assert read_picture(file(mode=mode, format=format)).shape == (4, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "whole PNG, JPEG or WebP"),
+        (b"GIF89a", "whole PNG, JPEG or WebP"),
+        (file(format="BMP"), "whole PNG, JPEG or WebP"),
+        (file()[:40], "whole PNG, JPEG or WebP"),
+        (file(width=5000), "at most 4096 pixels"),
+        (b"x" * (MAX_BYTES + 1), "at most 3145728 bytes"),
+    ],
+)
+def test_what_is_no_picture_is_refused(data: bytes, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        read_picture(data)
+
+
+def test_a_mask_has_the_size_of_its_picture() -> None:
+    with pytest.raises(ValueError, match="8 x 5 pixels like the picture, not 8 x 4"):
+        read_mask(file(), 8, 5)
+
+
+def test_a_mask_is_grey() -> None:
+    assert np.array_equal(read_mask(file(), 8, 4), np.full((4, 8), 255))
