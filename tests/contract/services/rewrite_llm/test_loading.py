@@ -1,0 +1,113 @@
+"""Weights on disk become an engine on the device thread, by the production loader."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from servekit.device import DevicePlan, plan_device
+from servekit.errors import Cancelled
+from servekit.residency import Loaded
+from servekit.worker import CancelToken, DeviceWorker
+from services.rewrite_llm.catalog import Catalog, ModelRow
+from services.rewrite_llm.domain import ModelUnavailable
+from services.rewrite_llm.engines.loader import EngineLoader
+from services.rewrite_llm.engines.rules import RulesEngine
+from services.rewrite_llm.ports import Engine
+from tests.contract.services.rewrite_llm import tiny
+
+
+@pytest.fixture(scope="module")
+def plan() -> DevicePlan:
+    return plan_device("cpu", dtype="float32", threads=1)
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[DeviceWorker]:
+    worker = DeviceWorker("test-device")
+    await worker.start()
+    yield worker
+    await worker.close()
+
+
+class Shelf:
+    """Loads single rows."""
+
+    def __init__(self, plan: DevicePlan, worker: DeviceWorker, rules: Engine) -> None:
+        self._plan, self._worker, self._rules = plan, worker, rules
+        self.progress: list[float] = []
+        self.token = CancelToken()
+        self.stop_at = 2.0
+
+    def _note(self, fraction: float) -> None:
+        self.progress.append(fraction)
+        if fraction >= self.stop_at:
+            self.token.cancel()
+
+    async def load(self, row: ModelRow) -> Loaded[Engine]:
+        loader = EngineLoader(
+            Catalog([row]),
+            self._plan,
+            self._worker,
+            self._rules,
+            models_dir=Path("/nonexistent"),
+            token=None,
+            download=False,
+        )
+        return await loader.load(row.id, self._note, self.token)
+
+
+@pytest.fixture
+def shelf(plan: DevicePlan, worker: DeviceWorker, rules: RulesEngine) -> Shelf:
+    return Shelf(plan, worker, rules)
+
+
+def row(folder: Path, **changes: object) -> ModelRow:
+    fields = {"id": "tiny", "display_name": "Tiny", "engine": "transformers", "source": str(folder), **changes}
+    return ModelRow.model_validate(fields)
+
+
+async def test_a_folder_becomes_an_engine_that_answers(shelf: Shelf, worker: DeviceWorker, folder: Path) -> None:
+    loaded = await shelf.load(row(folder))
+    (chance,) = await worker.run(lambda _: loaded.value.unsafe(["a lake"]))
+    assert 0 <= chance <= 1
+
+
+async def test_the_weights_are_measured(shelf: Shelf, folder: Path) -> None:
+    single, half = await shelf.load(row(folder)), await shelf.load(row(folder, dtype="bfloat16"))
+    assert single.bytes == 2 * half.bytes > 0
+
+
+async def test_progress_rises_to_one(shelf: Shelf, folder: Path) -> None:
+    await shelf.load(row(folder))
+    assert shelf.progress == sorted(shelf.progress)
+    assert shelf.progress[-1] == 1.0
+
+
+async def test_rules_need_no_weights(shelf: Shelf, rules: RulesEngine) -> None:
+    loaded = await shelf.load(row(Path(), id="rules", engine="rules", source=""))
+    assert (loaded.value, loaded.bytes) == (rules, 0)
+
+
+async def test_missing_weights_are_named_with_what_to_do(shelf: Shelf) -> None:
+    with pytest.raises(ModelUnavailable, match=r"/nonexistent/no-model.*REWRITE_LLM_ID"):
+        await shelf.load(row(Path("no-model")))
+
+
+async def test_broken_weights_are_no_model(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
+        await shelf.load(row(tmp_path))
+
+
+async def test_sliding_windows_are_refused(shelf: Shelf, tmp_path: Path) -> None:
+    sliding = tiny.save(tmp_path, use_sliding_window=True, sliding_window=16, max_window_layers=0)
+    with pytest.raises(ModelUnavailable, match="sliding_attention"):
+        await shelf.load(row(sliding))
+
+
+async def test_a_load_stops_between_its_steps_when_nobody_waits_for_it(shelf: Shelf, folder: Path) -> None:
+    shelf.stop_at = 0.1
+    with pytest.raises(Cancelled):
+        await shelf.load(row(folder))
+    assert shelf.progress == [0.1]

@@ -1,0 +1,69 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.rewrite_llm.text.normalise import fold, views
+from services.rewrite_llm.text.phrases import Lexicon, Match, parse
+
+
+def found(phrases: list[str], text: str) -> list[str]:
+    lexicon = Lexicon((phrase, phrase) for phrase in phrases)
+    view = views(text)[0]
+    return [view.text[match.start : match.end] for match in lexicon.find(view)]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text", "parts"),
+    [
+        ("cock", "a cocktail by the cockpit", []),
+        ("cock", "a Cock crows", ["cock"]),
+        ("paint*", "a painted painting in paint", ["painted", "painting", "paint"]),
+        ("joint of beef|lamb", "a joint of lamb", ["joint of lamb"]),
+        ("joint of beef|lamb", "a joint of pork", []),
+        ("joint|joints of beef", "joints of beef", ["joints of beef"]),
+        ("self harm", "self-harm, self harm", ["self-harm", "self harm"]),
+        ("l'enfant", "l’enfant", ["l’enfant"]),
+        ("café", "CAFE", ["cafe"]),
+        ("裸体", "一个裸体的女人", ["裸体"]),
+        ("голая", "Голая женщина", [fold("голая")]),
+        ("at the end", "we are at the", []),
+    ],
+)
+def test_finds(phrase: str, text: str, parts: list[str]) -> None:
+    assert found([phrase], text) == parts
+
+
+def test_overlapping_phrases_are_all_found() -> None:
+    assert sorted(found(["crack", "crack in", "crack in the wall"], "a crack in the wall")) == [
+        "crack",
+        "crack in",
+        "crack in the wall",
+    ]
+
+
+def test_words_are_found_inside_a_run_without_boundaries() -> None:
+    lexicon = Lexicon([("nude", "long"), ("ass", "short"), ("sex", "whole")])
+
+    def payloads(text: str) -> list[str]:
+        return [match.payload for view in views(text) if view.solid for match in lexicon.find(view)]
+
+    assert payloads("a n u d e w o m a n") == ["long"]
+    assert payloads("g l a s s e s") == []
+    assert payloads("s e x") == ["whole"]
+
+
+@pytest.mark.parametrize("phrase", ["", "   ", "a|", "***", "one|two-three"])
+def test_a_phrase_without_words_is_refused(phrase: str) -> None:
+    with pytest.raises(ValueError, match="word"):
+        parse(phrase)
+
+
+def test_distance_counts_the_words_between() -> None:
+    first, second = Match("", 0, 2, 0, 5), Match("", 5, 6, 20, 25)
+    assert (first.distance(second), second.distance(first)) == (3, 3)
+    assert not first.overlaps(second)
+
+
+@given(st.lists(st.sampled_from(["red", "green", "blue"]), min_size=1, max_size=8))
+def test_every_occurrence_of_a_word_is_found(words: list[str]) -> None:
+    assert len(found(["green"], " ".join(words))) == words.count("green")
