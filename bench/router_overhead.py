@@ -1,18 +1,16 @@
 """The smallest call through the router to a server behind it, beside a bare echo behind a bare forwarder.
 
 `VoiceService.GetVoice` goes client -> router -> voice; an echo of as many bytes goes client -> bare forwarder -> bare
-echo. All four servers are processes of their own and run throughout; rounds of both kinds alternate, so that whatever
-else the machine does hits both alike.
+echo. All servers are processes of their own, on uvloop, with the settings they ship with, and run throughout; rounds of
+both kinds alternate, so that whatever else the machine does hits both alike.
 """
 
 import asyncio
-import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +19,15 @@ import uvloop
 
 from atelier.voice.v1 import voice_service_pb2, voice_service_pb2_grpc
 from bench._bare import PATH
-from bench._figures import Figure, percentile
+from bench._figures import LOGS, Figure, percentile
+from deploy.local.studio import Studio
 
 _CLIENTS = 32
 _ROUNDS = 20
 _CALLS = 100
 _BURST = 30
 _WARM_UP_CALLS = 200
-_START_S = 60.0
+_TIMEOUT_S = 10.0
 _GET_VOICE = "/atelier.voice.v1.VoiceService/GetVoice"
 
 Call = Callable[[], Awaitable[bytes]]
@@ -44,12 +43,13 @@ class Measured:
 
 def run() -> list[Figure]:
     """Start the servers, measure, stop them."""
-    with ExitStack() as stack:
-        echo = stack.enter_context(_bare())
-        forwarder = stack.enter_context(_bare(echo))
-        voice = stack.enter_context(_service("voice", {"ATELIER_VOICE_UVLOOP": "true"}))
-        router = stack.enter_context(_service("router", {"ATELIER_ROUTER_VOICE_TARGETS": voice}))
-        return uvloop.run(_measure(forwarder, router))
+    with _bare() as echo, _bare(echo) as forwarder:
+        return uvloop.run(_beside_studio(forwarder))
+
+
+async def _beside_studio(forwarder: str) -> list[Figure]:
+    async with Studio(LOGS) as studio:
+        return await _measure(forwarder, studio.address)
 
 
 async def _measure(forwarder: str, router: str) -> list[Figure]:
@@ -72,7 +72,7 @@ async def _measure(forwarder: str, router: str) -> list[Figure]:
 async def _smallest_request(channel: grpc.aio.Channel) -> bytes:
     stub = voice_service_pb2_grpc.VoiceServiceStub(channel)
     request = voice_service_pb2.ListVoicesRequest()
-    listing = await stub.ListVoices(request, wait_for_ready=True, timeout=_START_S)
+    listing = await stub.ListVoices(request, timeout=_TIMEOUT_S)
     return voice_service_pb2.GetVoiceRequest(voice=listing.voices[0].id).SerializeToString()
 
 
@@ -80,7 +80,7 @@ def _caller(channel: grpc.aio.Channel, path: str, request: bytes) -> Call:
     method: Any = channel.unary_unary(path)
 
     async def call() -> bytes:
-        answer: bytes = await method(request, timeout=10.0)
+        answer: bytes = await method(request, timeout=_TIMEOUT_S)
         return answer
 
     return call
@@ -128,25 +128,3 @@ def _bare(*arguments: str) -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.terminate()
-
-
-@contextmanager
-def _service(name: str, settings: dict[str, str]) -> Iterator[str]:
-    """Run `services.<name>` on a free port; its log goes nowhere."""
-    port, prefix = _free_port(), f"ATELIER_{name.upper()}_"
-    own = {f"{prefix}PORT": str(port), f"{prefix}METRICS_PORT": "0"}
-    command = [sys.executable, "-m", f"services.{name}"]
-    with subprocess.Popen(
-        command, env={**os.environ, **own, **settings}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
