@@ -122,7 +122,7 @@ class Mover(Generic[T]):
         host_bytes = await self._park(action.model_id) if action.park else 0
         if not host_bytes:
             await self._unload(action.model_id)
-        self._ledger.evicted(action.model_id, host_bytes=host_bytes)
+        self._ledger.evicted(action.model_id, action.reason, host_bytes=host_bytes)
         seconds = self._clock.monotonic() - began
         self._on_event(ModelEvicted(action.model_id, action.reason, seconds, bytes_on_device, age_s, host_bytes))
 
