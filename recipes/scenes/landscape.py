@@ -22,19 +22,25 @@ _SKY: dict[str, tuple[Colour, Colour]] = {
     "night": ((10, 14, 46), (40, 48, 100)),
 }
 _OVERCAST: Colour = (150, 158, 170)
-_GROUND: dict[str, Colour] = {
+GROUND_COLOURS: dict[str, Colour] = {
     "meadow": (98, 172, 76),
     "snow": (238, 244, 250),
     "desert": (232, 198, 128),
     "autumn": (196, 128, 52),
 }
-_WATER: Colour = (52, 122, 190)
-_STONE: Colour = (112, 112, 132)
+WATER: Colour = (52, 122, 190)
+STONE: Colour = (112, 112, 132)
 _LIGHT: dict[str, tuple[Colour, float]] = {
     "day": ((255, 255, 255), 0.0),
     "sunset": ((110, 40, 60), 0.3),
     "sunrise": ((255, 190, 170), 0.18),
     "night": ((12, 16, 48), 0.62),
+}
+LUMINARY_COLOURS: dict[str, Colour] = {
+    "day": (255, 222, 74),
+    "sunset": (255, 226, 120),
+    "sunrise": (255, 246, 200),
+    "night": (244, 240, 214),
 }
 _COLUMN = {"left": 0.2, "center": 0.5, "right": 0.8}
 
@@ -102,17 +108,27 @@ def draw_landscape(scene: Landscape, canvas: Canvas, rng: random.Random) -> None
         _fall(scene, canvas, rng)
 
 
-def _lit(scene: Landscape, colour: Colour) -> Colour:
-    tint, share = _LIGHT[scene.time]
+def lit(time: str, colour: Colour) -> Colour:
+    """A thing's colour in the light of a time of day."""
+    tint, share = _LIGHT[time]
     return mix(colour, tint, share)
 
 
+def sky_colours() -> dict[tuple[str, bool], tuple[Colour, Colour]]:
+    """The sky's upper and lower colour by time of day and whether it is overcast."""
+    return {(time, overcast): _sky_colours(time, overcast) for time in TIMES for overcast in (False, True)}
+
+
+def _sky_colours(time: str, overcast: bool) -> tuple[Colour, Colour]:
+    top, bottom = _SKY[time]
+    if not overcast:
+        return top, bottom
+    gray, share = (mix(_OVERCAST, (24, 26, 44), 0.7), 0.35) if time == "night" else (_OVERCAST, 0.55)
+    return mix(top, gray, share), mix(bottom, gray, share)
+
+
 def _sky(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
-    top, bottom = _SKY[scene.time]
-    if scene.weather in ("cloudy", "rain", "snowfall"):
-        gray = mix(_OVERCAST, (24, 26, 44), 0.7) if scene.time == "night" else _OVERCAST
-        share = 0.35 if scene.time == "night" else 0.55
-        top, bottom = mix(top, gray, share), mix(bottom, gray, share)
+    top, bottom = _sky_colours(scene.time, scene.weather in ("cloudy", "rain", "snowfall"))
     canvas.gradient(top, bottom, until=horizon)
     if scene.time == "night" and scene.weather == "clear":
         for _ in range(26):
@@ -138,21 +154,21 @@ def _luminary(scene: Landscape, canvas: Canvas, rng: random.Random, sky: tuple[C
     x = _COLUMN[scene.luminary or "center"] + rng.uniform(-0.04, 0.04)
     if scene.time == "night":
         y = rng.uniform(0.15, 0.21)
-        canvas.circle(x, y, 0.085, (244, 240, 214))
+        canvas.circle(x, y, 0.085, LUMINARY_COLOURS["night"])
         if rng.random() < 0.4:
             canvas.circle(x + 0.04, y - 0.02, 0.07, mix(*sky, 0.3))
     elif scene.time == "day":
-        canvas.circle(x, rng.uniform(0.15, 0.2), 0.085, (255, 222, 74))
+        canvas.circle(x, rng.uniform(0.15, 0.2), 0.085, LUMINARY_COLOURS["day"])
     else:
         y = rng.uniform(0.36, 0.4)
-        core = (255, 226, 120) if scene.time == "sunset" else (255, 246, 200)
+        core = LUMINARY_COLOURS[scene.time]
         canvas.circle(x, y, 0.13, mix(core, sky[1], 0.6))
         canvas.circle(x, y, 0.1, core)
 
 
 def _clouds(scene: Landscape, canvas: Canvas, rng: random.Random) -> None:
     bright: Colour = (250, 250, 252) if scene.weather == "cloudy" else (96, 102, 116)
-    colour = mix(_lit(scene, bright), bright, 0.45)
+    colour = mix(lit(scene.time, bright), bright, 0.45)
     for column in (0.2, 0.55, 0.86):
         x, y = column + rng.uniform(-0.06, 0.06), rng.uniform(0.07, 0.2)
         canvas.ellipse(x, y, 0.13, 0.04, colour)
@@ -166,11 +182,11 @@ def _bird(canvas: Canvas, x: float, y: float) -> None:
 
 def _relief(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
     if scene.relief == "hills":
-        base = _GROUND["snow" if scene.ground == "snow" else "meadow" if scene.ground == "meadow" else scene.ground]
-        colour = _lit(scene, mix(base, (40, 70, 90), 0.3))
+        base = GROUND_COLOURS[scene.ground]
+        colour = lit(scene.time, mix(base, (40, 70, 90), 0.3))
         for x, height in ((0.15, 0.13), (0.8, 0.16), (0.48, 0.1)):
             canvas.ellipse(x + rng.uniform(-0.05, 0.05), horizon + 0.02, 0.36, height, colour, (180, 360))
-            colour = mix(colour, _lit(scene, base), 0.3)
+            colour = mix(colour, lit(scene.time, base), 0.3)
     elif scene.relief is not None:
         for x in _peaks(scene.luminary if scene.time in ("sunset", "sunrise") else None):
             peak = (x + rng.uniform(-0.04, 0.04), horizon - rng.uniform(0.23, 0.33))
@@ -188,12 +204,12 @@ def _mountain(scene: Landscape, canvas: Canvas, peak: Point, horizon: float) -> 
     x, top = peak
     height = horizon + 0.02 - top
     half = height * 1.0
-    colour = _lit(scene, _STONE)
+    colour = lit(scene.time, STONE)
     canvas.polygon([(x, top), (x + half, top + height), (x - half, top + height)], colour)
     canvas.polygon([(x, top), (x + half, top + height), (x + 0.1 * half, top + height)], mix(colour, (0, 0, 0), 0.15))
     if scene.relief == "snowy mountains":
         cap = 0.36
-        snow = _lit(scene, (246, 248, 252))
+        snow = lit(scene.time, (246, 248, 252))
         left, right = (x - cap * half, top + cap * height), (x + cap * half, top + cap * height)
         middle = [(x + 0.16 * half, top + 0.28 * height), (x, top + 0.42 * height), (x - 0.16 * half, top + 0.28 * height)]
         canvas.polygon([(x, top), right, *middle, left], snow)
@@ -203,7 +219,7 @@ def _city(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) 
     x = 0.06
     while x < 0.92:
         width, top = rng.uniform(0.08, 0.13), horizon - rng.uniform(0.14, 0.36)
-        canvas.rectangle(x, top, x + width, horizon + 0.02, _lit(scene, rng.choice(((86, 92, 116), (112, 104, 124), (70, 80, 104)))))
+        canvas.rectangle(x, top, x + width, horizon + 0.02, lit(scene.time, rng.choice(((86, 92, 116), (112, 104, 124), (70, 80, 104)))))
         pane: Colour = (252, 220, 120) if scene.time in ("night", "sunset") else (196, 214, 230)
         for row in range(int((horizon - top) / 0.06)):
             for column in (0.28, 0.72):
@@ -213,8 +229,8 @@ def _city(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) 
 
 
 def _land(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
-    base = _lit(scene, _GROUND[scene.ground])
-    water = _lit(scene, _WATER)
+    base = lit(scene.time, GROUND_COLOURS[scene.ground])
+    water = lit(scene.time, WATER)
     if scene.water == "sea":
         canvas.rectangle(0, horizon, 1, 1, water)
         _waves(canvas, rng, water, (horizon + 0.05, 0.84))
@@ -246,20 +262,20 @@ def _building(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: flo
     x, y = rng.choice((0.24, 0.76)) + rng.uniform(-0.04, 0.04), horizon + 0.06
     pane: Colour = (255, 222, 110) if scene.time in ("night", "sunset") else (96, 140, 176)
     if scene.building == "house":
-        canvas.rectangle(x - 0.11, y - 0.14, x + 0.11, y, _lit(scene, (244, 228, 200)))
-        canvas.polygon([(x - 0.15, y - 0.13), (x, y - 0.26), (x + 0.15, y - 0.13)], _lit(scene, (200, 58, 48)))
-        canvas.rectangle(x - 0.03, y - 0.085, x + 0.03, y, _lit(scene, (120, 76, 44)))
+        canvas.rectangle(x - 0.11, y - 0.14, x + 0.11, y, lit(scene.time, (244, 228, 200)))
+        canvas.polygon([(x - 0.15, y - 0.13), (x, y - 0.26), (x + 0.15, y - 0.13)], lit(scene.time, (200, 58, 48)))
+        canvas.rectangle(x - 0.03, y - 0.085, x + 0.03, y, lit(scene.time, (120, 76, 44)))
         for side in (-0.07, 0.07):
             canvas.rectangle(x + side - 0.022, y - 0.105, x + side + 0.022, y - 0.06, pane)
         return
-    stone = _lit(scene, (184, 176, 186))
+    stone = lit(scene.time, (184, 176, 186))
     canvas.rectangle(x - 0.13, y - 0.16, x + 0.13, y, stone)
     for side, height in ((-0.13, 0.25), (0.13, 0.25), (0.0, 0.32)):
         canvas.rectangle(x + side - 0.045, y - height, x + side + 0.045, y, mix(stone, (0, 0, 0), 0.08))
         roof = [(x + side - 0.06, y - height), (x + side, y - height - 0.11), (x + side + 0.06, y - height)]
-        canvas.polygon(roof, _lit(scene, (86, 84, 160)))
+        canvas.polygon(roof, lit(scene.time, (86, 84, 160)))
         canvas.rectangle(x + side - 0.014, y - height + 0.04, x + side + 0.014, y - height + 0.09, pane)
-    canvas.rectangle(x - 0.03, y - 0.08, x + 0.03, y, _lit(scene, (84, 56, 44)))
+    canvas.rectangle(x - 0.03, y - 0.08, x + 0.03, y, lit(scene.time, (84, 56, 44)))
 
 
 def _plants(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float) -> None:
@@ -274,22 +290,22 @@ def _plants(scene: Landscape, canvas: Canvas, rng: random.Random, horizon: float
 
 def _tree(scene: Landscape, canvas: Canvas, foot: Point, height: float) -> None:
     x, y = foot
-    bark = _lit(scene, (110, 72, 42))
+    bark = lit(scene.time, (110, 72, 42))
     if scene.trees == "palm":
         canvas.line([(x, y), (x + 0.1 * height, y - 0.5 * height), (x + 0.04 * height, y - height)], 0.024, bark)
-        leaf = _lit(scene, (48, 140, 62))
+        leaf = lit(scene.time, (48, 140, 62))
         for dx, dy in ((-0.42, -0.02), (-0.28, -0.2), (0.3, -0.2), (0.44, -0.02), (-0.3, 0.14), (0.34, 0.14)):
             tip = (x + (0.04 + dx) * height, y - height + dy * height)
             canvas.line([(x + 0.04 * height, y - height), tip], 0.024, leaf)
         return
     canvas.rectangle(x - 0.014, y - 0.4 * height, x + 0.014, y, bark)
     if scene.trees == "pine":
-        leaf = _lit(scene, (28, 96, 62))
+        leaf = lit(scene.time, (28, 96, 62))
         for level in range(3):
             base, half = y - (0.18 + 0.24 * level) * height, (0.3 - 0.07 * level) * height
             canvas.polygon([(x - half, base), (x, base - 0.4 * height), (x + half, base)], leaf)
     else:
-        leaf = _lit(scene, (216, 92, 30) if scene.ground == "autumn" else (70, 148, 58))
+        leaf = lit(scene.time, (216, 92, 30) if scene.ground == "autumn" else (70, 148, 58))
         canvas.circle(x, y - 0.66 * height, 0.33 * height, leaf)
         canvas.circle(x - 0.08 * height, y - 0.74 * height, 0.17 * height, mix(leaf, (255, 255, 255), 0.15))
 

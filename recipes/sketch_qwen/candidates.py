@@ -45,6 +45,12 @@ class Candidates:
             return self._part(self._known[self._rng.choice(("sketch", "studio"))])
         return self._made_up()
 
+    def strengths(self, fields: Sequence[str]) -> str:
+        """What a made-up candidate for one or two `fields` is said to be good at."""
+        if len(fields) == 1:
+            return self._rng.choice(self._sentences).format(k=self._listed(fields[0]))
+        return self._rng.choice(self._pairs).format(a=self._listed(fields[0]), b=self._listed(fields[1]))
+
     def _part(self, choice: Choice) -> Choice:
         """Some specialists taken away; the general model serves their fields."""
         general = choice.serving["general"]
@@ -64,7 +70,7 @@ class Candidates:
         serving: dict[str, str] = {}
         for group in groups:
             id = self._name(group, {each.id for each in candidates})
-            candidates.append(Candidate(id, self._strengths(group)))
+            candidates.append(Candidate(id, self.strengths(group)))
             serving.update(dict.fromkeys(group, id))
         general = serving["general"]
         return Choice(tuple(candidates), {field: serving.get(field, general) for field in FIELDS})
@@ -77,11 +83,6 @@ class Candidates:
             name = stem + self._rng.choice(self._suffixes)
             if name not in taken:
                 return name
-
-    def _strengths(self, fields: Sequence[str]) -> str:
-        if len(fields) == 1:
-            return self._rng.choice(self._sentences).format(k=self._listed(fields[0]))
-        return self._rng.choice(self._pairs).format(a=self._listed(fields[0]), b=self._listed(fields[1]))
 
     def _listed(self, field: str) -> str:
         words = self._keywords[field]

@@ -8,8 +8,11 @@ from recipes.scenes.captions import caption
 from recipes.scenes.scene import sample
 from recipes.sketch_qwen.candidates import Candidates, Choice
 from recipes.sketch_qwen.compose import Composer, Wording
-from recipes.sketch_qwen.vocabulary import FIELDS, Language, load_languages
+from recipes.sketch_qwen.vocabulary import CATEGORIES, FIELDS, Language, load_languages
 from services.rewrite_llm.prompts import LABELS, NO, YES, Prompt, rewrite_prompt, safety_prompt, selection_prompt
+
+TOPICS = (*FIELDS, *CATEGORIES)
+"""What a text can be about."""
 
 _WEIGHTS = {"en": 5, "de": 2, "fr": 2, "es": 2, "it": 2, "pt": 1, "nl": 1, "pl": 1, "ja": 1, "zh": 1}
 
@@ -34,11 +37,11 @@ class Lessons:
         self._english = next(each for each in composers if each.language.code == "en")
 
     def draw(self, size: int) -> Lesson:
-        """One lesson of `size` texts: selection (60 %), safety (28 %) or rewriting (12 %)."""
+        """One lesson of `size` texts: selection (64 %), safety (20 %) or rewriting (16 %)."""
         share = self._rng.random()
-        if share < 0.6:
+        if share < 0.64:
             return self.selection(size)
-        return self.safety(size) if share < 0.88 else self.rewriting(size)
+        return self.safety(size) if share < 0.84 else self.rewriting(size)
 
     def selection(self, size: int) -> Lesson:
         """Which candidate suits: one candidate set, many texts."""
@@ -57,6 +60,10 @@ class Lessons:
         prompts = tuple(rewrite_prompt(each.text, [each.category] if each.category else []) for each in drawn)
         return Lesson(prompts, tuple(each.safe for each in drawn))
 
+    def topics(self, size: int) -> list[tuple[str, str]]:
+        """Texts, and wordings of candidates' strengths, each with its one of `TOPICS`."""
+        return [self._topic() for _ in range(size)]
+
     def texts(self) -> Iterator[str]:
         """All that the model reads or writes, for training the tokenizer."""
         while True:
@@ -64,6 +71,18 @@ class Lessons:
             yield lesson.prompts[0].system
             yield from (f"{prompt.text}\n{prompt.question}" for prompt in lesson.prompts)
             yield from lesson.answers
+
+    def _topic(self) -> tuple[str, str]:
+        share = self._rng.random()
+        if share < 0.15:
+            field = self._rng.choice(FIELDS)
+            return self._candidates.strengths([field]), field
+        composer = self._composer()
+        if share < 0.45:
+            wording = composer.unsafe()
+            return composer.noisy(wording.text), wording.category
+        field, text = self._content(composer)
+        return composer.noisy(text), field
 
     def _chosen(self, choice: Choice) -> tuple[Prompt, str]:
         composer = self._composer()

@@ -16,6 +16,7 @@ from recipes.sketch.budget import Budget
 from recipes.sketch.session import Session, autocast, device
 from recipes.sketch_qwen.batches import Encoder, collate
 from recipes.sketch_qwen.check import accuracy
+from recipes.sketch_qwen.embeddings import learn_embeddings
 from recipes.sketch_qwen.lessons import Lesson, Lessons
 from recipes.sketch_qwen.model import build_model, loss, save
 from recipes.sketch_qwen.tokenizer import train_tokenizer
@@ -28,8 +29,10 @@ ROWS = 4
 """Rows of a batch."""
 TEXTS = 24
 """Texts drawn for a row; those that do not fit are left out."""
-PEAK = 1.5e-3
+PEAK = 1.2e-3
 """Learning rate after the warm-up."""
+WARM_UP = 60
+"""Steps of the warm-up."""
 REPORT_EVERY, CHECK_EVERY = 50, 500
 
 
@@ -60,11 +63,14 @@ def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, session: 
     if state := session.resume():
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+    else:
+        embeddings = learn_embeddings(tokenizer, Lessons(seed + 2), model.config.hidden_size)
+        model.get_input_embeddings().weight.data.copy_(embeddings)
     lessons = Lessons(hash((seed, session.budget.step)))
     total = 0.0
     for step in session.steps():
         for group in optimizer.param_groups:
-            group["lr"] = session.budget.learning_rate(PEAK)
+            group["lr"] = session.budget.learning_rate(PEAK, WARM_UP)
         total += _step(model, optimizer, encoder, [lessons.draw(TEXTS) for _ in range(ROWS)])
         if step % REPORT_EVERY == REPORT_EVERY - 1:
             session.report(loss=total / REPORT_EVERY, learning_rate=optimizer.param_groups[0]["lr"])
