@@ -55,6 +55,7 @@ def build(settings: RouterSettings) -> App:
         partial(_judge_channel, settings),
         decision_s=settings.decision_budget_s,
         rewrite_s=settings.rewrite_budget_s,
+        pause_s=settings.judge_pause_s,
     )
     images = ImageFleet(imagegen)
     router = ImageRouter(judge, images, Blocklist.load(_BLOCKLIST), _policy(settings), metrics)

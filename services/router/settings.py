@@ -29,6 +29,8 @@ class RouterSettings(ServerSettings):
 
     decision_budget_s: float = Field(default=0.25, gt=0)
     """Seconds rewrite_llm gets to screen a prompt and to choose a model; then the router's rules take over."""
+    judge_pause_s: float = Field(default=5.0, gt=0)
+    """Seconds for which a question is not put to rewrite_llm after it was too slow five times in a row."""
     rewrite_budget_s: float = Field(default=15.0, gt=0)
     """Seconds rewrite_llm gets to make an unsafe prompt safe."""
     require_screening: bool = False

@@ -1,10 +1,14 @@
 """Asks rewrite_llm, and does not believe everything it says."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import grpc
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import ExcludeType, OpenedState
 
 from atelier.common.v1 import decision_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
@@ -14,18 +18,27 @@ from services.router.domain import Finding, JudgeUnavailable, Model, Rewriting, 
 R = TypeVar("R")
 
 _SUM_TOLERANCE = 0.01
+_TIMEOUTS = 5
+"""Timeouts in a row after which a question is not asked for a while."""
 
 
 class RewriteJudge:
-    """`ports.Judge` over the channel that `connect` makes, once it is open."""
+    """`ports.Judge` over the channel that `connect` makes, once it is open.
+
+    gRPC itself fails at once when rewrite_llm is not there. When it is there and does not answer in time, a circuit
+    breaker per question spares the next callers the waiting for `pause_s` seconds, then tries again.
+    """
 
     REPEATABLE = tuple(f"atelier.rewrite.v1.RewriteService/{name}" for name in ("SelectModel", "ScreenPrompt"))
     """Methods that gRPC may send again."""
 
-    def __init__(self, connect: Callable[[], grpc.aio.Channel], *, decision_s: float, rewrite_s: float) -> None:
+    def __init__(
+        self, connect: Callable[[], grpc.aio.Channel], *, decision_s: float, rewrite_s: float, pause_s: float
+    ) -> None:
         self._connect = connect
         self._decision_s = decision_s
         self._rewrite_s = rewrite_s
+        self._breakers = AsyncCircuitBreakerFactory(_TIMEOUTS, pause_s, exclude=_NOT_SLOW)
 
     def open(self) -> None:
         """Connect; must be called on the event loop, before the first question."""
@@ -46,28 +59,43 @@ class RewriteJudge:
             ],
             default_id=default,
         )
-        response = await _ask(self._stub.SelectModel, request, self._decision_s)
+        response = await self._ask("select", self._stub.SelectModel, request, self._decision_s)
         return _sane(_selection, response, {each.id for each in candidates})
 
     async def screen(self, prompt: str) -> Screening:
         """Say whether the prompt may be used."""
         request = rewrite_service_pb2.ScreenPromptRequest(prompt=prompt)
-        return _sane(_screening, await _ask(self._stub.ScreenPrompt, request, self._decision_s))
+        response = await self._ask("screen", self._stub.ScreenPrompt, request, self._decision_s)
+        return _sane(_screening, response)
 
     async def rewrite(self, prompt: str, categories: Collection[str]) -> Rewriting | None:
         """Return a safe form of the prompt, or None if there is none."""
         request = rewrite_service_pb2.RewritePromptRequest(prompt=prompt, categories=categories)
-        return _sane(_rewriting, await _ask(self._stub.RewritePrompt, request, self._rewrite_s), prompt)
+        response = await self._ask("rewrite", self._stub.RewritePrompt, request, self._rewrite_s)
+        return _sane(_rewriting, response, prompt)
+
+    async def _ask(self, question: str, method: Callable[..., Awaitable[R]], request: Any, limit_s: float) -> R:
+        call = current()
+        remaining_s = call.remaining_s()
+        hurried = remaining_s is not None and remaining_s < limit_s
+        timeout_s = max(remaining_s, 0.0) if hurried and remaining_s is not None else limit_s
+        # A caller in a hurry proves nothing about rewrite_llm, so his timeouts do not count.
+        breaker = nullcontext() if hurried else await self._breakers.get_breaker(question)
+        try:
+            async with breaker:
+                return await method(request, timeout=timeout_s, metadata=call.outgoing_metadata())
+        except OpenedState:
+            raise JudgeUnavailable("rewrite_llm was too slow again and again and is given a pause") from None
+        except grpc.aio.AioRpcError as error:
+            raise JudgeUnavailable(_why(error.code(), timeout_s)) from error
 
 
-async def _ask(method: Callable[..., Awaitable[R]], request: Any, limit_s: float) -> R:
-    call = current()
-    remaining_s = call.remaining_s()
-    timeout_s = limit_s if remaining_s is None else min(limit_s, max(remaining_s, 0.0))
-    try:
-        return await method(request, timeout=timeout_s, metadata=call.outgoing_metadata())
-    except grpc.aio.AioRpcError as error:
-        raise JudgeUnavailable(_why(error.code(), timeout_s)) from error
+def _is_not_slow(error: grpc.aio.AioRpcError) -> bool:
+    return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+_NOT_SLOW: ExcludeType = [asyncio.CancelledError, (grpc.aio.AioRpcError, _is_not_slow)]
+"""What does not count against rewrite_llm: all but its timeouts."""
 
 
 def _why(code: grpc.StatusCode, timeout_s: float) -> str:

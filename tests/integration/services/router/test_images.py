@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from atelier.common.v1 import decision_pb2, types_pb2
@@ -40,6 +41,10 @@ def info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
     assert status is not None
     assert any(detail.Unpack(details) for detail in status.details)
     return details
+
+
+async def _at_once() -> None:
+    """Wait for nothing."""
 
 
 async def failure(events: Any) -> grpc.aio.AioRpcError:
@@ -197,6 +202,55 @@ async def test_a_slow_judge_is_not_waited_for(budget_s: float) -> None:
     assert imagegen.requests[0].safety == imagegen_pb2.SAFETY_POLICY_BLOCK
 
 
+async def test_a_judge_that_is_slow_again_and_again_is_given_a_pause() -> None:
+    imagegen = Imagegen([model("general", is_default=True), model("portraits", tags=["portrait"])])
+    rewrite = Rewrite(ready=asyncio.Event().wait)  # type: ignore[arg-type]
+    async with (
+        serving(imagegen) as images_at,
+        serving(rewrite) as rewrite_at,
+        router_at(images_at, rewrite_at, decision_budget_s=0.05, judge_pause_s=60) as client,
+    ):
+        told = [(await client.events("a portrait", dry_run=True))[0].routed.degraded for _ in range(6)]
+
+    assert all("did not answer within 50 ms" in each for each in told[:5])
+    assert "given a pause" in told[5]
+
+
+async def test_a_judge_gets_another_chance_after_the_pause() -> None:
+    imagegen = Imagegen([model("general", is_default=True), model("portraits", tags=["portrait"])])
+    rewrite = Rewrite(ready=asyncio.Event().wait)  # type: ignore[arg-type]
+    async with (
+        serving(imagegen) as images_at,
+        serving(rewrite) as rewrite_at,
+        router_at(images_at, rewrite_at, decision_budget_s=0.2, judge_pause_s=0.001) as client,
+    ):
+        for _ in range(5):
+            await client.events("a portrait", dry_run=True)
+        rewrite.ready = _at_once
+        routed = (await client.events("a portrait", dry_run=True))[0].routed
+
+    assert routed.source == decision_pb2.SOURCE_LLM
+
+
+async def test_a_judge_that_is_not_healthy_is_not_asked(studio: Studio) -> None:
+    server = grpc.aio.server()
+    studio.rewrite.register(server)
+    servicer = health.aio.HealthServicer()
+    await servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with (
+        serving(studio.imagegen) as images_at,
+        router_at(images_at, f"127.0.0.1:{port}", decision_budget_s=5.0) as client,
+    ):
+        events = await client.events("a portrait of a sailor")
+    await server.stop(None)
+
+    assert "rewrite_llm is not reachable" in events[0].routed.degraded
+    assert not studio.rewrite.metadata
+
+
 async def test_without_a_judge_rules_decide_and_say_so() -> None:
     imagegen = Imagegen([model("general", is_default=True), model("portraits", tags=["portrait"])])
     async with serving(imagegen) as images_at, router_at(images_at) as client:
@@ -341,8 +395,6 @@ async def test_more_calls_than_allowed_are_refused_with_a_hint() -> None:
 
 
 async def _always_healthy(server: grpc.aio.Server) -> None:
-    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-
     servicer = health.aio.HealthServicer()
     await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
