@@ -1,8 +1,9 @@
 """One server behind the router: its channel, its health, its models."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -10,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from atelier.models.v1 import model_service_pb2, model_service_pb2_grpc, models_pb2
 from atelier.router.v1 import router_service_pb2
 from services.router.backends.failures import translate
-from services.router.domain import Model, Replica, Weights
+from services.router.domain import Model, Replica, ReplicaLost, Weights
 from services.router.metrics import RouterMetrics
 
 Backend = router_service_pb2.Backend
@@ -42,7 +43,8 @@ class Server:
         self._models_stub = model_service_pb2_grpc.ModelServiceStub(channel)
         self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
         self._status = model_service_pb2.GetStatusResponse()
-        self._models: dict[str, models_pb2.Model] = {}
+        self._models: Sequence[models_pb2.Model] = ()
+        self._replica = Replica(name)
         self.in_flight = 0
 
     @property
@@ -52,14 +54,20 @@ class Server:
 
     @contextmanager
     def lease(self) -> Iterator["Server"]:
-        """Count a call to the server; raises what a failed one means instead of gRPC's own error."""
+        """Count a call to the server; raises what a failed one means instead of gRPC's own error.
+
+        A server that is lost counts as unreachable until the next look at it.
+        """
         self.in_flight += 1
         self._in_flight.inc()
         try:
             yield self
         except grpc.aio.AioRpcError as error:
             self._errors.labels(self.name, error.code().name).inc()
-            raise translate(error, self.name) from error
+            meaning = translate(error, self.name)
+            if isinstance(meaning, ReplicaLost):
+                self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
+            raise meaning from error
         finally:
             self.in_flight -= 1
             self._in_flight.dec()
@@ -83,7 +91,7 @@ class Server:
                 return
             self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
             self._status.Clear()
-            self._models = {}
+            self._models = ()
         self._up.set(self.serving)
 
     async def _describe_itself(self, timeout_s: float) -> None:
@@ -91,22 +99,12 @@ class Server:
             self._models_stub.GetStatus(model_service_pb2.GetStatusRequest(), timeout=timeout_s),
             self._models_stub.ListModels(model_service_pb2.ListModelsRequest(), timeout=timeout_s),
         )
-        self._models = {model.id: model for model in listing.models}
+        self._models = listing.models
+        self._replica = _replica(self.name, self._status, self._models)
 
     def replica(self) -> Replica:
         """Return what placement needs to know."""
-        device = self._status.device
-        free = 1 - device.used_bytes / device.budget_bytes if device.budget_bytes else 1.0
-        states = {name: _WEIGHTS.get(model.residency.state) for name, model in self._models.items()}
-        return Replica(
-            name=self.name,
-            serving=self.serving,
-            models={name: _model(model) for name, model in self._models.items()},
-            weights={name: weights for name, weights in states.items() if weights is not None},
-            queue_eta_s=self._status.queue_eta_seconds,
-            free_share=min(max(free, 0.0), 1.0),
-            in_flight=self.in_flight,
-        )
+        return replace(self._replica, serving=self.serving, in_flight=self.in_flight)
 
     def describe(self) -> Backend:
         """Return what the operator sees."""
@@ -116,11 +114,24 @@ class Server:
             address=self.address,
             state=self._state,
             device=self._status.device if self._status.HasField("device") else None,
-            models=self._models.values(),
+            models=self._models,
             queued=self._status.queued,
             queue_eta_seconds=self._status.queue_eta_seconds,
             version=self._status.version,
         )
+
+
+def _replica(name: str, status: model_service_pb2.GetStatusResponse, models: Sequence[models_pb2.Model]) -> Replica:
+    device = status.device
+    free = 1 - device.used_bytes / device.budget_bytes if device.budget_bytes else 1.0
+    states = {model.id: _WEIGHTS.get(model.residency.state) for model in models}
+    return Replica(
+        name=name,
+        models={model.id: _model(model) for model in models},
+        weights={model: weights for model, weights in states.items() if weights is not None},
+        queue_eta_s=status.queue_eta_seconds,
+        free_share=min(max(free, 0.0), 1.0),
+    )
 
 
 def _model(model: models_pb2.Model) -> Model:

@@ -152,6 +152,27 @@ async def test_cancelling_reaches_the_server(studio: Studio) -> None:
     await asyncio.wait_for(studio.imagegen.ended.wait(), 5)
 
 
+async def test_cancelling_a_decision_reaches_the_judge(studio: Studio) -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def hangs() -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    studio.rewrite.ready = hangs
+    call = studio.client.images.Generate(image_service_pb2.GenerateRequest(prompt="a portrait"))
+    reading = asyncio.ensure_future(anext(aiter(call)))
+    await asked.wait()
+
+    call.cancel()
+
+    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait([reading])
+
+
 async def test_request_id_and_the_rest_of_the_deadline_go_along(studio: Studio) -> None:
     metadata = (("x-request-id", "abc-123"), ("authorization", "Bearer t"), ("x-private", "no"))
     request = image_service_pb2.GenerateRequest(prompt="a portrait")

@@ -1,0 +1,108 @@
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from atelier.models.v1 import models_pb2
+from services.router.backends.channels import open_channel
+from services.router.backends.server import Server
+from services.router.domain import Replica, ReplicaLost, Weights
+from services.router.metrics import RouterMetrics
+from tests.integration.services.router.conftest import NOWHERE, Imagegen, model
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the library is not typed
+    """Health that a test sets, and that can be too busy to answer."""
+
+    def __init__(self) -> None:
+        self.status = SERVING
+        self.busy = False
+
+    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:  # noqa: N802
+        if self.busy:
+            await asyncio.Event().wait()
+        return health_pb2.HealthCheckResponse(status=self.status)
+
+
+@pytest.fixture
+async def health() -> Health:
+    """Return the health of `backend`."""
+    return Health()
+
+
+@pytest.fixture
+async def backend(health: Health) -> AsyncIterator[Server]:
+    """Return the router's view of an image server."""
+    states = [models_pb2.MODEL_STATE_READY, models_pb2.MODEL_STATE_HOST, models_pb2.MODEL_STATE_FAILED]
+    grpc_server = grpc.aio.server()
+    Imagegen([model(name, state=state) for name, state in zip("abc", states, strict=True)]).register(grpc_server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, grpc_server)
+    address = f"127.0.0.1:{grpc_server.add_insecure_port('127.0.0.1:0')}"
+    await grpc_server.start()
+    async with open_channel(address, max_message_bytes=4096) as channel:
+        yield Server("imagegen", "imagegen-0", address, channel, RouterMetrics(CollectorRegistry()))
+    await grpc_server.stop(None)
+
+
+async def test_a_healthy_server_tells_what_it_has(backend: Server) -> None:
+    await backend.probe(5.0)
+
+    replica = backend.replica()
+    assert replica.serving
+    assert list(replica.models) == ["a", "b", "c"]
+    assert replica.weights == {"a": Weights.READY, "b": Weights.HOST}
+    assert replica.free_share == pytest.approx(0.6)
+
+
+async def test_a_server_is_not_serving_before_it_was_asked(backend: Server) -> None:
+    assert backend.replica() == Replica("imagegen-0", serving=False)
+
+
+async def test_a_healthy_server_that_is_too_busy_to_answer_stays_in_use(backend: Server, health: Health) -> None:
+    await backend.probe(5.0)
+    health.busy = True
+
+    await backend.probe(0.01)
+
+    assert backend.serving
+
+
+async def test_a_server_that_drains_is_not_serving(backend: Server, health: Health) -> None:
+    await backend.probe(5.0)
+    health.status = health_pb2.HealthCheckResponse.NOT_SERVING
+
+    await backend.probe(5.0)
+
+    assert not backend.serving
+
+
+async def test_a_look_at_the_health_alone_keeps_what_is_known(backend: Server) -> None:
+    await backend.probe(5.0)
+    known = backend.replica()
+
+    await backend.probe(5.0, describe=False)
+
+    assert backend.replica() == known
+
+
+async def test_a_server_that_is_lost_is_avoided_until_the_next_look(backend: Server) -> None:
+    await backend.probe(5.0)
+
+    with pytest.raises(ReplicaLost), backend.lease():
+        raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+    assert (backend.serving, backend.in_flight) == (False, 0)
+
+
+async def test_a_server_that_is_not_there_is_unreachable() -> None:
+    async with open_channel(NOWHERE, max_message_bytes=4096) as channel:
+        server = Server("imagegen", "imagegen-0", NOWHERE, channel, RouterMetrics(CollectorRegistry()))
+        await server.probe(5.0)
+
+    assert not server.serving
