@@ -3,6 +3,7 @@
 import logging
 import platform
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -55,6 +56,7 @@ def build(settings: VoiceSettings) -> App:
     residency = _residency(settings, catalog, made, plan, metrics)
     admission = Admission(capacity=settings.max_streams, queue_limit=settings.queue_limit)
     book = VoiceBook(catalog)
+    codecs = ThreadPoolExecutor(plan.threads, thread_name_prefix="voice-codec")
     synthesize = Synthesize(
         catalog,
         capabilities,
@@ -65,6 +67,7 @@ def build(settings: VoiceSettings) -> App:
         encoders=Encoders(),
         languages=languages.load(),
         metrics=metrics,
+        codecs=codecs,
         clock=SystemClock(),
         buffer_bytes=settings.stream_buffer_bytes,
         chunk_bytes=settings.chunk_bytes,
@@ -82,7 +85,7 @@ def build(settings: VoiceSettings) -> App:
         libraries={name: version(name) for name in _LIBRARIES},
     )
     _export(registry, metrics, plan, admission, residency)
-    life = _Life(catalog, made, book, residency, _warm(settings, catalog), plan)
+    life = _Life(catalog, made, book, residency, codecs, _warm(settings, catalog), plan)
 
     def register(server: grpc.aio.Server) -> list[str]:
         voice_service_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
@@ -99,6 +102,7 @@ class _Life:
     families: Mapping[str, Family]
     book: VoiceBook
     residency: Residency[Engine]
+    codecs: Executor
     warm: tuple[ModelRow, ...]
     plan: DevicePlan
 
@@ -114,6 +118,7 @@ class _Life:
     async def stop(self) -> None:
         """End the engines."""
         await self.residency.close()
+        self.codecs.shutdown()
 
 
 def _families(settings: VoiceSettings, catalog: Catalog) -> dict[str, Family]:

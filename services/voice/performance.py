@@ -1,11 +1,15 @@
 """One request's way from text to bytes, sentence by sentence, with a second and a third try where output is bad."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from servekit.errors import EngineFailure, OutputRejected
+from servekit.worker import outlast
 from services.voice.audio.chain import Chain
 from services.voice.domain import (
     Audio,
@@ -26,7 +30,7 @@ from services.voice.metrics import VoiceMetrics
 from services.voice.outbox import Outbox
 from services.voice.ports import Capabilities, Engine, Inspect
 from services.voice.stopwatch import Playback, Stopwatch
-from services.voice.text.normalise import Normalised, Normaliser
+from services.voice.text.normalise import Normalised, Normaliser, unchanged
 from services.voice.text.sentences import Sentence, Splitter
 from services.voice.text.speakable import is_speakable
 
@@ -59,7 +63,7 @@ class _Sentence:
     """When it begins in the whole audio, in seconds of engine time."""
     samples_out: int = 0
     words_to: int = 0
-    """End of the last word that was announced, in the normalised text."""
+    """End of the last word that was announced, in the sentence as it was written."""
 
 
 class Performance:
@@ -75,6 +79,7 @@ class Performance:
         inspect: Inspect,
         chain: Chain,
         outbox: Outbox,
+        codecs: Executor,
         watch: Stopwatch,
         metrics: VoiceMetrics,
         seed: int,
@@ -86,6 +91,7 @@ class Performance:
         self._inspect = inspect
         self._chain = chain
         self._outbox = outbox
+        self._codecs = codecs
         self._watch = watch
         self._metrics = metrics
         self._seed = seed
@@ -109,7 +115,7 @@ class Performance:
                 self.characters += len(sentence.text)
                 if is_speakable(sentence.text):
                     await self._speak(sentence)
-        await self._send(self._chain.finish())
+        await self._send(self._chain.finish)
 
     async def _sentences(self, parts: AsyncIterator[TextPart]) -> AsyncGenerator[Sentence, None]:
         while (part := await self._next(parts)) is not None:
@@ -127,7 +133,7 @@ class Performance:
 
     async def _speak(self, sentence: Sentence) -> None:
         """Try until it is spoken or nothing is left to try."""
-        normalised = _as_is(sentence.text) if self._order.ssml else self._normaliser(sentence.text)
+        normalised = unchanged(sentence.text) if self._order.ssml else self._normaliser(sentence.text)
         state = _Sentence(normalised, sentence.offset, self._spoken_s)
         causes: list[Cause] = []
         for remedy, find_speaker in self._rungs:
@@ -177,7 +183,7 @@ class Performance:
                 skip = max(0, skip - len(heard))
                 await self._hear(state, fresh, rate)
         await self._hear(state, inspector.finish()[skip:], rate)
-        await self._send(self._chain.end_sentence())
+        await self._send(self._chain.end_sentence)
         self.sentences += utterance.ends_sentence
 
     async def _hear(self, state: _Sentence, samples: Samples, rate: int) -> None:
@@ -186,22 +192,31 @@ class Performance:
         self._playback.made(self._watch.work_s, len(samples) / rate)
         state.samples_out += len(samples)
         self._spoken_s += len(samples) / rate
-        await self._send(self._chain.add(samples, rate))
+        await self._send(partial(self._chain.add, samples, rate))
 
     async def _announce(self, state: _Sentence, word: Word) -> None:
-        if not self._order.word_times or word.offset < state.words_to:
+        start, end = state.normalised.span(word.offset, word.offset + word.length)
+        if not self._order.word_times or start < state.words_to:
             return
-        state.words_to = word.offset + word.length
-        start = state.normalised.origin(word.offset)
-        length = max(1, state.normalised.origin(word.offset + word.length) - start)
-        await self._put(WordSpoken(state.offset + start, length, state.begins_s + word.start_s))
+        state.words_to = end
+        await self._put(WordSpoken(state.offset + start, end - start, state.begins_s + word.start_s))
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, step: Callable[[], bytes]) -> None:
+        """Put out what a step of the chain returns."""
+        data = await self._in_thread(step) if self._chain.slow else step()
         if not data:
             return
         self.first_audio_s = self.first_audio_s or self._watch.total_s
         await self._put(Audio(data, self.audio_bytes))
         self.audio_bytes += len(data)
+
+    async def _in_thread(self, step: Callable[[], bytes]) -> bytes:
+        """Run a step beside the event loop; even when cancelled, return only when the thread has left it."""
+        future = asyncio.get_running_loop().run_in_executor(self._codecs, step)
+        try:
+            return await asyncio.shield(future)
+        finally:
+            await outlast(future)
 
     async def _put(self, event: Audio | WordSpoken | Retried) -> None:
         if self._outbox.full:
@@ -226,7 +241,3 @@ def _may_go_on(state: _Sentence, speaker: Speaker, causes: Sequence[Cause]) -> b
     if not state.samples_out:
         return True
     return speaker.capabilities.repeatable and causes[-1] is Cause.ENGINE_FAILURE
-
-
-def _as_is(text: str) -> Normalised:
-    return Normalised(text, (0,), (0,), (True,))

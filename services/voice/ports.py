@@ -1,6 +1,6 @@
 """What speech needs from the outside, as protocols: engines and encoders."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,12 +59,16 @@ class Family(Protocol):
     async def roster(self, spec: EngineSpec) -> Roster:
         """Return the built-in voices, without leaving anything loaded."""
 
-    async def load(self, spec: EngineSpec) -> Engine:
+    def load(self, spec: EngineSpec) -> Coroutine[None, None, Engine]:
         """Load the engine. Cancelling stops the load with nothing left behind."""
 
 
 class Encoder(Protocol):
     """Turns samples into one stream of bytes of a file format: `start`, any number of `encode`, `finish`."""
+
+    @property
+    def slow(self) -> bool:
+        """True if it takes so long that it should not run on the event loop."""
 
     def start(self) -> bytes:
         """Return the header; may be empty."""

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -37,6 +38,7 @@ class Synthesize:
         encoders: EncoderFactory,
         languages: Languages,
         metrics: VoiceMetrics,
+        codecs: Executor,
         clock: Clock,
         buffer_bytes: int,
         chunk_bytes: int,
@@ -50,6 +52,7 @@ class Synthesize:
         self._encoders = encoders
         self._languages = languages
         self._metrics = metrics
+        self._codecs = codecs
         self._clock = clock
         self._buffer_bytes = buffer_bytes
         self._chunk_bytes = chunk_bytes
@@ -146,6 +149,7 @@ class Synthesize:
             inspect=self._inspect,
             chain=chain,
             outbox=outbox,
+            codecs=self._codecs,
             watch=watch,
             metrics=self._metrics,
             seed=order.seed if order.seed is not None else secrets.randbelow(SEEDS),

@@ -31,6 +31,11 @@ class Chain:
         self._last = np.float32(0)
 
     @property
+    def slow(self) -> bool:
+        """True if the encoder should not run on the event loop."""
+        return self._encoder.slow
+
+    @property
     def seconds(self) -> float:
         """Length of the audio so far."""
         return self._samples_out / self._sample_rate

@@ -4,6 +4,8 @@ import io
 from collections.abc import Iterator
 
 import numpy as np
+import soundfile
+from numpy.typing import NDArray
 
 from servekit.errors import Violation
 
@@ -17,8 +19,6 @@ _MOST_RATE_HZ = 192_000
 
 def faults(clip: bytes) -> Iterator[Violation]:
     """Yield what is wrong with a clip: format, length, silence."""
-    import soundfile
-
     try:
         with soundfile.SoundFile(io.BytesIO(clip)) as file:
             if file.format not in FORMATS:
@@ -31,7 +31,7 @@ def faults(clip: bytes) -> Iterator[Violation]:
         yield Violation("clip", f"is not an audio file; accepted are {', '.join(FORMATS)}")
 
 
-def _has_speech(samples: "np.typing.NDArray[np.float32]", sample_rate: int) -> bool:
+def _has_speech(samples: NDArray[np.float32], sample_rate: int) -> bool:
     frame = round(FRAME_S * sample_rate)
     frames = samples[: len(samples) // frame * frame].reshape(-1, frame)
     levels = np.sqrt((frames**2).mean(axis=1))

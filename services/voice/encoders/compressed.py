@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import soundfile
+
 from services.voice.domain import AudioFormat, Samples
 from services.voice.encoders.pcm import to_int16
 
@@ -15,18 +17,25 @@ _KINDS = {
     AudioFormat.MP3: ("MP3", "MPEG_LAYER_III"),
 }
 
+_OPTIONS: dict[AudioFormat, dict[str, Any]] = {
+    # Without the frame that gives its length, players can tell where an MP3 ends only from a constant bit rate.
+    AudioFormat.MP3: {"bitrate_mode": "CONSTANT", "compression_level": 0.4},
+}
+_MP3_HEADER_BYTES = 4
+
 
 class SndfileEncoder:
     """One stream. What libsndfile wants to correct in bytes already sent (lengths) stays as it was: unknown."""
 
-    def __init__(self, audio_format: AudioFormat, sample_rate: int) -> None:
-        import soundfile
+    slow = True
 
-        # An MP3 begins with a frame that gives the length of the file, which is a lie until the end: it is left out.
-        self._sink = _Sink(skip_first_write=audio_format is AudioFormat.MP3)
+    def __init__(self, audio_format: AudioFormat, sample_rate: int) -> None:
+        self._sink = _Sink()
         self._integers = audio_format is AudioFormat.FLAC
         container, subtype = _KINDS[audio_format]
-        self._file = soundfile.SoundFile(self._sink, "w", sample_rate, 1, subtype, format=container)
+        self._file = soundfile.SoundFile(
+            self._sink, "w", sample_rate, 1, subtype, format=container, **_OPTIONS.get(audio_format, {})
+        )
         if audio_format is AudioFormat.OGG_OPUS:
             _set_page_latency(self._file)
 
@@ -47,17 +56,14 @@ class SndfileEncoder:
 
 def _set_page_latency(file: Any) -> None:
     """Call what python-soundfile has no method for."""
-    from soundfile import _ffi, _snd
-
-    latency = _ffi.new("double*", OPUS_PAGE_MS)
-    _snd.sf_command(file._file, _SET_OGG_PAGE_LATENCY_MS, latency, _ffi.sizeof("double"))
+    latency = soundfile._ffi.new("double*", OPUS_PAGE_MS)
+    soundfile._snd.sf_command(file._file, _SET_OGG_PAGE_LATENCY_MS, latency, soundfile._ffi.sizeof("double"))
 
 
 class _Sink:
     """A file that only grows and forgets what was taken from it."""
 
-    def __init__(self, *, skip_first_write: bool) -> None:
-        self._skip_next = skip_first_write
+    def __init__(self) -> None:
         self._taken = 0
         self._fresh = bytearray()
         self._at = 0
@@ -71,13 +77,12 @@ class _Sink:
 
     def write(self, data: bytes) -> int:
         size, data = len(data), bytes(data)
-        if self._skip_next and size:
-            self._skip_next = False
-            self._taken += size
-        else:
-            kept = data[max(0, self._taken - self._at) :]
-            start = self._at + size - len(kept) - self._taken
-            self._fresh[start : start + len(kept)] = kept
+        first = self._at == self._taken == 0
+        if first and size > _MP3_HEADER_BYTES and not any(data[_MP3_HEADER_BYTES:]):
+            self._taken = size  # room for the frame that gives an MP3's length, which would come too late
+        kept = data[max(0, self._taken - self._at) :]
+        start = self._at + size - len(kept) - self._taken
+        self._fresh[start : start + len(kept)] = kept
         self._at += size
         return size
 

@@ -20,6 +20,8 @@ def to_int16(samples: Samples) -> NDArray[np.int16]:
 class PcmEncoder:
     """Little-endian samples without a header."""
 
+    slow = False
+
     def __init__(self, *, floating: bool) -> None:
         self._floating = floating
 
@@ -38,6 +40,8 @@ class PcmEncoder:
 
 class WavEncoder:
     """16-bit mono WAV with sizes that say "until the end"."""
+
+    slow = False
 
     def __init__(self, sample_rate: int) -> None:
         self._sample_rate = sample_rate

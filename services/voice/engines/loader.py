@@ -20,8 +20,13 @@ class EngineLoader:
     async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Engine]:
         """Load an engine. Raises `Cancelled` when the token is cancelled, and what the family raises."""
         row = self._catalog.get(model_id)
-        task = asyncio.ensure_future(self._families[row.family].load(row.spec))
-        forget = token.on_cancel(lambda: task.get_loop().call_soon_threadsafe(task.cancel) and None)
+        task = asyncio.create_task(self._families[row.family].load(row.spec))
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        forget = token.on_cancel(stop)
         try:
             engine = await task
         except asyncio.CancelledError:

@@ -9,8 +9,8 @@ _JOINER = "\u200d"
 _MARKS = {"Mn", "Mc", "Me"}
 
 
-def is_boundary(text: str, at: int) -> bool:
-    """Tell whether `text` may be cut before position `at`."""
+def is_boundary(text: str, at: int, start: int = 0) -> bool:
+    """Tell whether `text` may be cut before position `at`, `start` being a place where it may."""
     if at <= 0 or at >= len(text):
         return True
     before, after = text[at - 1], text[at]
@@ -18,7 +18,7 @@ def is_boundary(text: str, at: int) -> bool:
         return False
     if before == _JOINER or _extends(after):
         return False
-    return not (_is_flag(before) and _is_flag(after) and _flags_before(text, at) % 2)
+    return not (_is_flag(before) and _is_flag(after) and _flags_before(text, at, start) % 2)
 
 
 def _extends(character: str) -> bool:
@@ -33,8 +33,8 @@ def _is_flag(character: str) -> bool:
     return 0x1F1E6 <= ord(character) <= 0x1F1FF
 
 
-def _flags_before(text: str, at: int) -> int:
-    start = at
-    while start > 0 and _is_flag(text[start - 1]):
-        start -= 1
-    return at - start
+def _flags_before(text: str, at: int, start: int) -> int:
+    first = at
+    while first > start and _is_flag(text[first - 1]):
+        first -= 1
+    return at - first

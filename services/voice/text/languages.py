@@ -39,10 +39,10 @@ def load() -> Languages:
 
 
 def _language(common: Mapping[str, Any], own: Mapping[str, Any]) -> Language:
-    may_end = frozenset(common["may_end"]) | frozenset(own.get("may_end", ()))
+    own_never, own_may_end = frozenset(own.get("never", ())), frozenset(own.get("may_end", ()))
     return Language(
-        never=(frozenset(common["never"]) | frozenset(own.get("never", ()))) - frozenset(own.get("may_end", ())),
-        may_end=may_end,
+        never=(frozenset(common["never"]) - own_may_end) | own_never,
+        may_end=(frozenset(common["may_end"]) - own_never) | own_may_end,
         ordinals=own.get("ordinals", False),
         expand=own.get("expand", {}),
     )

@@ -33,15 +33,25 @@ class Normalised:
     """Where in `text` each stretch begins."""
     _origins: tuple[int, ...]
     """Where in the original it came from."""
+    _ends: tuple[int, ...]
+    """Where in the original it ended."""
     _copied: tuple[bool, ...]
     """True if the stretch was taken over character by character, False if it replaces something."""
 
-    def origin(self, position: int) -> int:
-        """Return where in the original text the character at `position` came from."""
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return where in the original text the characters from `start` to before `end` came from.
+
+        What replaces something came from all of it.
+        """
+        return self._origin(start)[0], self._origin(max(start, end - 1))[1]
+
+    def _origin(self, position: int) -> tuple[int, int]:
+        """Return the beginning and the end of what the character at `position` came from."""
         at = bisect_right(self._starts, position) - 1
-        if at < 0:
-            return position
-        return self._origins[at] + (position - self._starts[at] if self._copied[at] else 0)
+        if self._copied[at]:
+            origin = self._origins[at] + position - self._starts[at]
+            return origin, origin + 1
+        return self._origins[at], self._ends[at]
 
 
 class Normaliser:
@@ -58,20 +68,20 @@ class Normaliser:
 
     def __call__(self, text: str) -> Normalised:
         """Return the speakable form of `text`."""
-        stretches = [(piece, origin, copied) for piece, origin, copied in self._stretches(text) if piece]
-        stretches.append(("", len(text), False))
-        starts = accumulate((len(piece) for piece, _, _ in stretches[:-1]), initial=0)
-        pieces, origins, copied = zip(*stretches, strict=True)
-        return Normalised("".join(pieces), tuple(starts), origins, copied)
+        stretches = [stretch for stretch in self._stretches(text) if stretch[0]]
+        stretches.append(("", len(text), len(text), False))
+        starts = accumulate((len(piece) for piece, *_ in stretches[:-1]), initial=0)
+        pieces, origins, ends, copied = zip(*stretches, strict=True)
+        return Normalised("".join(pieces), tuple(starts), origins, ends, copied)
 
-    def _stretches(self, text: str) -> Iterator[tuple[str, int, bool]]:
-        """Yield what is read, where it stood, and whether it is unchanged."""
+    def _stretches(self, text: str) -> Iterator[tuple[str, int, int, bool]]:
+        """Yield what is read, where what it stands for begins and ends, and whether it is unchanged."""
         done = 0
         for match in self._pattern.finditer(text):
-            yield text[done : match.start()], done, True
-            yield self._replaced(match), match.start(), False
+            yield text[done : match.start()], done, match.start(), True
+            yield self._replaced(match), match.start(), match.end(), False
             done = match.end()
-        yield text[done:], done, True
+        yield text[done:], done, len(text), True
 
     def _replaced(self, match: re.Match[str]) -> str:
         name = match.lastgroup or ""
@@ -80,3 +90,8 @@ class Normaliser:
         if name == "expand":
             return self._expand[match.group()]
         return _RULES[int(name.removeprefix("rule"))][1]
+
+
+def unchanged(text: str) -> Normalised:
+    """Return a text as its own speakable form."""
+    return Normalised(text, (0,), (0,), (len(text),), (True,))

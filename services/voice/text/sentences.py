@@ -116,4 +116,4 @@ def _soft_cut(text: str, start: int, horizon: int) -> int:
             pause = space
     if best := pause or space:
         return best
-    return next((at for at in range(horizon, middle, -1) if is_boundary(text, at)), horizon)
+    return next((at for at in range(horizon, middle, -1) if is_boundary(text, at, start)), horizon)

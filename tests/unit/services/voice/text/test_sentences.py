@@ -1,0 +1,141 @@
+"""The splitter loses nothing, keeps its limit, and cuts where people pause."""
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.voice.text import languages
+from services.voice.text.graphemes import is_boundary
+from services.voice.text.sentences import Sentence, Splitter
+
+LANGUAGES = languages.load()
+
+
+def split(text: str, language: str = "en", *, limit: int = 400, step: int = 0) -> list[Sentence]:
+    splitter = Splitter(LANGUAGES.of(language), limit=limit)
+    size = step or max(1, len(text))
+    found = [each for start in range(0, len(text), size) for each in splitter.feed(text[start : start + size])]
+    return found + list(splitter.flush())
+
+
+def texts(text: str, language: str = "en", **options: int) -> list[str]:
+    return [each.text.strip() for each in split(text, language, **options)]
+
+
+anything = st.text(max_size=300)
+prose = st.lists(
+    st.sampled_from(
+        [
+            "Dr.",
+            "Smith",
+            "3.14",
+            "U.S.",
+            "e.g.",
+            '"Really?"',
+            "she",
+            "https://a.b/c.d",
+            "Done!",
+            "👍",
+            "\n\n",
+            "…",
+            "。",
+            "नमस्ते।",
+        ]
+    ),
+    max_size=40,
+).map(" ".join)
+
+
+@given(anything | prose, st.integers(20, 80))
+def test_joined_pieces_are_the_text(text: str, limit: int) -> None:
+    assert "".join(each.text for each in split(text, limit=limit)) == text
+
+
+@given(anything | prose, st.integers(20, 80), st.integers(1, 17))
+def test_offsets_are_where_the_pieces_stand(text: str, limit: int, step: int) -> None:
+    for each in split(text, limit=limit, step=step):
+        assert text[each.offset : each.offset + len(each.text)] == each.text
+
+
+@given(anything | prose, st.integers(20, 80))
+def test_no_piece_is_longer_than_the_limit_or_empty(text: str, limit: int) -> None:
+    assert all(0 < len(each.text) <= limit for each in split(text, limit=limit))
+
+
+@given(prose, st.integers(1, 9))
+def test_the_size_of_the_pieces_that_arrive_makes_no_difference(text: str, step: int) -> None:
+    assert "".join(each.text for each in split(text, step=step)) == text
+    assert [each.text for each in split(text, step=step)] == [each.text for each in split(text)]
+
+
+@given(st.text(alphabet="👨‍👩‍👧‍👦🇩🇪🇫🇷é👍🏽n̈", max_size=200))
+def test_long_text_without_spaces_is_never_cut_inside_a_character(text: str) -> None:
+    for each in split(text, limit=64)[1:]:
+        assert is_boundary(text, each.offset) or not any(
+            is_boundary(text, at) for at in range(each.offset - 31, each.offset)
+        )
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("en", "He met Dr. Smith. He left.", ["He met Dr. Smith.", "He left."]),
+        ("en", "It costs 3.14 dollars. Yes.", ["It costs 3.14 dollars.", "Yes."]),
+        ("en", "See https://a.b/c.html?x=1. Next.", ["See https://a.b/c.html?x=1.", "Next."]),
+        ("en", "Mail a.b@c.org now. Go.", ["Mail a.b@c.org now.", "Go."]),
+        ("en", '"Really?" she said. "Yes."', ['"Really?" she said.', '"Yes."']),
+        ("en", "J. R. R. Tolkien wrote it. I read it.", ["J. R. R. Tolkien wrote it.", "I read it."]),
+        ("en", "At 5 p.m. we left. At 6 p.m. They came.", ["At 5 p.m. we left.", "At 6 p.m.", "They came."]),
+        ("en", "Wait… what? Oh!", ["Wait… what?", "Oh!"]),
+        ("en", "Great! 👍 Next.", ["Great!", "👍 Next."]),
+        ("en", "1. Eggs and milk. 2. Bread.", ["1. Eggs and milk.", "2. Bread."]),
+        ("en", "Title\n\nText", ["Title", "Text"]),
+        ("de", "Am 3. Oktober kam z.B. Hr. Meier. Er blieb.", ["Am 3. Oktober kam z.B. Hr. Meier.", "Er blieb."]),
+        ("fr", "M. Dupont est là. Il attend.", ["M. Dupont est là.", "Il attend."]),
+        ("pt", "O Sr. Silva chegou. Falou.", ["O Sr. Silva chegou.", "Falou."]),
+        ("cs", "Přišel např. pan Novák. Odešel.", ["Přišel např. pan Novák.", "Odešel."]),
+        ("tr", "Bkz. sayfa. Tamam.", ["Bkz. sayfa.", "Tamam."]),
+        ("ru", "Он жил на ул. Ленина. Потом уехал.", ["Он жил на ул. Ленина.", "Потом уехал."]),
+        ("zh", "你好。今天好吗？『是的。』走吧", ["你好。", "今天好吗？", "『是的。』", "走吧"]),
+        ("hi", "नमस्ते। कैसे हैं?", ["नमस्ते।", "कैसे हैं?"]),
+        ("ar", "هل أنت بخير؟ نعم.", ["هل أنت بخير؟", "نعم."]),
+    ],
+)
+def test_sentences_end_where_people_would_say(language: str, text: str, expected: list[str]) -> None:
+    assert texts(text, language) == expected
+
+
+def test_a_sentence_comes_out_as_soon_as_the_next_one_begins() -> None:
+    splitter = Splitter(LANGUAGES.of("en"), limit=400)
+    assert list(splitter.feed("It is done. ")) == []
+    assert [each.text for each in splitter.feed("N")] == ["It is done. "]
+
+
+def test_a_long_sentence_is_cut_at_a_comma_and_says_so() -> None:
+    found = split("one two three four, five six seven eight nine ten eleven.", limit=30)
+    assert found[0] == Sentence("one two three four, ", 0, complete=False)
+    assert found[-1].complete
+
+
+@pytest.mark.parametrize(
+    "unit", ["word ", ". ", "a. ", "\n", "\n ", '"', "!", "x", "Dr. ", "1. ", "🇩🇪", "e\u0301"], ids=ascii
+)
+def test_time_grows_with_length_only(unit: str) -> None:
+    """Twenty times as much text takes about twenty times as long, never its square."""
+
+    def seconds(characters: int) -> float:
+        text = unit * (characters // len(unit))
+        began = time.process_time()
+        split(text)
+        return time.process_time() - began
+
+    seconds(5_000)
+    assert seconds(200_000) < 100 * max(seconds(10_000), 0.001)
+
+
+def test_marks_belong_to_their_letter() -> None:
+    assert unicodedata.category("\u0301") == "Mn"
+    assert not is_boundary("e\u0301", 1)
