@@ -46,14 +46,17 @@ SERVICE = "imagegen"
 VERSION = version("atelier-studio")
 
 
-def build(settings: ImagegenSettings) -> App:
-    """Return the app. Raises `CatalogError` with every mistake of the catalog, and `DeviceUnavailable`."""
+def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None) -> App:
+    """Return the app; `registry` gets its metrics, a new one by default.
+
+    Raises `CatalogError` with every mistake of the catalog, and `DeviceUnavailable`.
+    """
     hubs = {"logo_sdxl": settings.logo_sdxl_model_id} if settings.logo_sdxl_model_id else {}
     catalog = catalogs.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
     plan = plan_device(
         settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
     )
-    registry = new_registry(SERVICE, VERSION)
+    registry = registry or new_registry(SERVICE, VERSION)
     metrics = ImagegenMetrics(registry)
     worker = DeviceWorker("imagegen-device", on_start=partial(activate, plan))
     store = WeightStore(settings.models_dir, token=_token(settings), download=settings.download)

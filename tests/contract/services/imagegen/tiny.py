@@ -1,6 +1,6 @@
 """Tiny pipelines built from diffusers' own classes and saved in its own format, for the production loader."""
 
-# mypy: disable-error-code="no-untyped-call, no-any-return, attr-defined, call-arg"
+# mypy: disable-error-code="no-untyped-call, no-any-return, attr-defined, call-arg, operator"
 # (the libraries are not typed)
 
 from pathlib import Path
@@ -24,8 +24,11 @@ from transformers import (
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
+    ViTConfig,
+    ViTForImageClassification,
 )
 
+PROCESSOR = '{"image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 16}}'
 WORDS = ["<pad>", "</s>", "<unk>", "▁a", "▁red", "▁blue", "▁lake", "▁tree", "▁house", "▁"]
 
 
@@ -156,4 +159,38 @@ def save_lora(base: Path, folder: Path, *, seed: int = 1) -> Path:
     transformer.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v"]))
     state = get_peft_model_state_dict(transformer)
     FluxPipeline.save_lora_weights(folder, {key: torch.randn_like(value) * 0.5 for key, value in state.items()})
+    return folder
+
+
+def save_classifier(folder: Path, *, fires: bool) -> Path:
+    """Save an image classifier with the labels normal and nsfw whose head is set to fire always or never."""
+    torch.manual_seed(0)
+    labels = {0: "normal", 1: "nsfw"}
+    model = ViTForImageClassification(
+        ViTConfig(
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            image_size=16,
+            patch_size=8,
+            id2label=labels,
+            label2id={name: number for number, name in labels.items()},
+        )
+    )
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(torch.tensor([-4.0, 4.0] if fires else [4.0, -4.0]))
+    model.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(PROCESSOR)
+    return folder
+
+
+def damage(folder: Path, *, nan: bool) -> Path:
+    """Change a saved pipeline's VAE so that it decodes to NaN, or to black."""
+    vae = AutoencoderKL.from_pretrained(folder / "vae")
+    with torch.no_grad():
+        vae.decoder.conv_out.weight.zero_()
+        vae.decoder.conv_out.bias.fill_(float("nan") if nan else -1.0)
+    vae.save_pretrained(folder / "vae")
     return folder
