@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from servekit.errors import EngineFailure
+
 K = TypeVar("K")
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -54,14 +56,15 @@ class Batcher(Generic[K, Q, A]):
         return batch
 
     async def _settle(self, key: K, batch: Sequence[tuple[Q, asyncio.Future[A]]]) -> None:
-        futures = [future for _, future in batch]
         try:
             answers = await self._answer(key, [question for question, _ in batch])
+            if len(answers) != len(batch):
+                raise EngineFailure(f"{len(answers)} answers to {len(batch)} questions")
         except Exception as error:
-            for future in futures:
+            for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
             return
-        for future, answer in zip(futures, answers, strict=True):
+        for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)

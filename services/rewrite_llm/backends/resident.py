@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from servekit.clock import Clock
-from servekit.errors import ModelLoading, ServingError
+from servekit.errors import ModelLoading
 from servekit.residency import ModelState, Residency
 from servekit.worker import CancelToken, DeviceWorker
 from services.rewrite_llm.batching import Batcher
@@ -63,7 +63,7 @@ class ResidentModel:
         """Bring the model to the device; a failure is logged, and rules answer until a later load succeeds."""
         try:
             await self._residency.load(self._id)
-        except ServingError as error:
+        except Exception as error:  # whatever a library raises: the service lives on without it
             self._failed_at = self._clock.monotonic()
             logger.warning("model %s is not available, rules answer instead: %s", self._id, error)
 

@@ -15,6 +15,13 @@ LISTS_FILE = "lists.toml"
 R = TypeVar("R", bound="Row")
 
 
+def _named(name: object) -> Verdict:
+    names = {verdict.name.lower(): verdict for verdict in Verdict}
+    if name not in names:
+        raise ValueError(f"{name!r} is no verdict; allowed are {', '.join(names)}")
+    return names[str(name)]
+
+
 def _checked(phrase: str) -> str:
     if not phrase.startswith("@"):
         parse(phrase)
@@ -22,7 +29,7 @@ def _checked(phrase: str) -> str:
 
 
 Phrases = tuple[Annotated[str, AfterValidator(_checked)], ...]
-VerdictName = Annotated[Verdict, BeforeValidator(lambda name: Verdict[str(name).upper()])]
+VerdictName = Annotated[Verdict, BeforeValidator(_named)]
 
 
 class Row(BaseModel):

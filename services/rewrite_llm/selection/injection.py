@@ -19,10 +19,15 @@ class InjectionFilter:
         self._orders = Lexicon((phrase, None) for phrase in phrases)
 
     def clean(self, text: str) -> str:
-        """Return the clauses of `text` that describe; `text` itself if it holds no order."""
+        """Return the clauses of `text` that describe; `text` itself if it holds no order.
+
+        Beside an order, single words are part of it (a letter to answer with, a role), except at the start.
+        """
         clauses = [clause.group().strip() for clause in _CLAUSE.finditer(text)]
-        kept = [clause for clause in clauses if not self._is_order(clause)]
-        return text if len(kept) == len(clauses) else ", ".join(filter(None, kept))
+        described = [clause for clause in clauses if not self._is_order(clause)]
+        if len(described) == len(clauses):
+            return text
+        return ", ".join(clause for clause in described if " " in clause or clause is clauses[0])
 
     def _is_order(self, clause: str) -> bool:
         return any(True for view in views(clause) for _ in self._orders.find(view))

@@ -1,0 +1,27 @@
+import pytest
+from pydantic import ValidationError
+
+from services.rewrite_llm.settings import RewriteSettings
+
+
+@pytest.mark.parametrize("name", ["ATELIER_REWRITE_LLM", "REWRITE_LLM_ID", "ROUTER_LLM_ID"])
+def test_the_language_model_goes_by_the_names_of_the_notes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "Qwen/Qwen3-0.6B")
+    assert RewriteSettings().llm == "Qwen/Qwen3-0.6B"
+
+
+def test_its_own_name_goes_before_those_of_the_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_REWRITE_LLM", "rules")
+    monkeypatch.setenv("REWRITE_LLM_ID", "Qwen/Qwen3-0.6B")
+    assert RewriteSettings().llm == "rules"
+
+
+def test_policy_is_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_REWRITE_POLICY", '{"violence": "allow"}')
+    assert RewriteSettings().policy == {"violence": "allow"}
+
+
+@pytest.mark.parametrize("verdict", ["allow", "rewrite"])
+def test_minors_cannot_be_let_pass(verdict: str) -> None:
+    with pytest.raises(ValidationError, match="always blocked"):
+        RewriteSettings.model_validate({"policy": {"minors": verdict}})
