@@ -186,7 +186,22 @@ def lost_attempt(model: str, number: int, seed: int) -> imagegen_pb2.Attempt:
     )
 
 
-def summary(stages: dict[str, float], lost: Iterable[imagegen_pb2.Attempt]) -> image_service_pb2.Summary:
-    """Return the router's own part of a summary, for what the server says to be merged into."""
+def renumber(event: GenerateResponse, earlier: int) -> None:
+    """Count `earlier` attempts in that the server which sent `event` knows nothing of."""
+    for attempt in (event.retry.attempt, *event.blocked.attempts, *event.summary.attempts):
+        if attempt.number:
+            attempt.number += earlier
+
+
+def complete(
+    summary: image_service_pb2.Summary,
+    stages: dict[str, float],
+    lost: Iterable[imagegen_pb2.Attempt],
+    total_s: float,
+) -> None:
+    """Put the router's own `stages` (seconds by name) and the `lost` attempts before what the server tells."""
     taken = [types_pb2.StageSeconds(stage=stage, seconds=seconds) for stage, seconds in stages.items() if seconds > 0]
-    return image_service_pb2.Summary(stages=taken, attempts=lost)
+    whole = image_service_pb2.Summary(stages=taken, attempts=lost)
+    whole.MergeFrom(summary)
+    whole.total_seconds = total_s
+    summary.CopyFrom(whole)

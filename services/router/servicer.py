@@ -7,23 +7,18 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc, imagegen_pb2
+from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
 from atelier.router.v1 import router_service_pb2, router_service_pb2_grpc
 from services.router import convert
 from services.router.convert import GenerateRequest, GenerateResponse
-from services.router.domain import Ask, Decision, Verdict
-from services.router.failover import with_failover
+from services.router.domain import Ask, Decision, Rewriting, Verdict
+from services.router.forward import Backends, Forward
 from services.router.hop import Hop, onward
-from services.router.ports import ImageBackends
 from services.router.route import ImageRouter
 from services.router.slots import Slots
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Backends: TypeAlias = ImageBackends[GenerateRequest, GenerateResponse]
 ListServers: TypeAlias = Callable[[], Awaitable[Sequence[router_service_pb2.Backend]]]
-
-_OUTPUT = frozenset({"image", "chunk", "blocked", "plan", "summary"})
-"""Events after which a generation cannot begin anew on another replica."""
 
 
 class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
@@ -38,7 +33,7 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
         self._margin_s = margin_s
         self._speculative_load = speculative_load
 
-    async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:  # noqa: N802 (the contract's name)
+    async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:  # noqa: N802
         """Stream the decision, the change of the prompt if any, and every event of the server."""
         with self._slots.one():
             began = perf_counter()
@@ -51,13 +46,13 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
                 rewriting = await self._router.rewrite(ask, decision.screening)
                 if rewriting is not None:
                     yield GenerateResponse(rewritten=convert.rewritten(rewriting))
-                onward_request = convert.forwarded(request, decision, rewriting.prompt if rewriting else ask.prompt)
-                attempts: list[imagegen_pb2.Attempt] = []
-                async with aclosing(self._events(onward_request, decision, hop, attempts)) as events:
+                prompt = rewriting.prompt if rewriting else ask.prompt
+                forward = Forward(self._router, self._backends, convert.forwarded(request, decision, prompt), hop)
+                async with aclosing(forward.events(decision.replica)) as events:
                     async for event in events:
                         if event.HasField("summary"):
-                            rewrite_s = rewriting.seconds if rewriting else 0.0
-                            _complete(event.summary, decision, rewrite_s, attempts, perf_counter() - began)
+                            stages, total_s = _stages(decision, rewriting), perf_counter() - began
+                            convert.complete(event.summary, stages, forward.lost, total_s)
                         yield event
 
     def _warming(self, decision: Decision, hop: Hop) -> AbstractContextManager[None]:
@@ -65,37 +60,13 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
             return self._backends.warming(decision.replica, decision.choice.model, hop)
         return nullcontext()
 
-    def _events(
-        self, request: GenerateRequest, decision: Decision, hop: Hop, attempts: list[imagegen_pb2.Attempt]
-    ) -> AsyncGenerator[GenerateResponse, None]:
-        def announce(lost: str, following: str, number: int) -> GenerateResponse:
-            attempts.append(convert.lost_attempt(request.model, number, request.seed))
-            message = f"{lost} was lost; {following} begins anew"
-            return GenerateResponse(retry=image_service_pb2.Retry(attempt=attempts[-1], message=message))
 
-        return with_failover(
-            decision.replica,
-            begin=lambda replica: self._backends.generate(replica, request, hop),
-            successor=lambda lost: self._router.successor(request.model, lost),
-            is_output=lambda event: event.WhichOneof("event") in _OUTPUT,
-            announce=announce,
-        )
-
-
-def _complete(
-    summary: image_service_pb2.Summary,
-    decision: Decision,
-    rewrite_s: float,
-    attempts: Sequence[imagegen_pb2.Attempt],
-    total_s: float,
-) -> None:
-    """Put the router's own stages and attempts before the server's, and count its time in."""
-    choice = decision.choice
-    seconds = {"select": choice.select_seconds, "screen": decision.screening.seconds, "rewrite": rewrite_s}
-    complete = convert.summary(seconds, attempts)
-    complete.MergeFrom(summary)
-    complete.total_seconds = total_s
-    summary.CopyFrom(complete)
+def _stages(decision: Decision, rewriting: Rewriting | None) -> dict[str, float]:
+    return {
+        "select": decision.choice.select_seconds,
+        "screen": decision.screening.seconds,
+        "rewrite": rewriting.seconds if rewriting else 0.0,
+    }
 
 
 class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
@@ -107,7 +78,7 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
         self._list_servers = list_servers
         self._margin_s = margin_s
 
-    async def Route(  # noqa: N802 (the contract's name)
+    async def Route(  # noqa: N802
         self, request: router_service_pb2.RouteRequest, context: Context
     ) -> router_service_pb2.RouteResponse:
         """Return the decision. What would be refused comes with its screening and without a plan."""
@@ -135,7 +106,7 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
                     plan = event.plan
         return plan
 
-    async def ListBackends(  # noqa: N802 (the contract's name)
+    async def ListBackends(  # noqa: N802
         self, request: router_service_pb2.ListBackendsRequest, context: Context
     ) -> router_service_pb2.ListBackendsResponse:
         """Ask every server how it is and return the answers."""

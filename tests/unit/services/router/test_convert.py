@@ -2,13 +2,14 @@ from typing import Any
 
 import pytest
 
-from atelier.common.v1 import decision_pb2
+from atelier.common.v1 import decision_pb2, types_pb2
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
 from servekit.errors import InvalidRequest
 from services.router import convert
 from services.router.domain import Choice, Decision, Rewriting, Score, Screening, Source, Verdict
 
 GenerateRequest = image_service_pb2.GenerateRequest
+Event = image_service_pb2.GenerateResponse
 SOURCE = imagegen_pb2.SourceImage(data=b"png")
 
 
@@ -126,11 +127,38 @@ def test_the_rewriting_shows_both_prompts() -> None:
     assert rewritten.source == decision_pb2.SOURCE_RULES_AND_LLM
 
 
-def test_stages_that_took_no_time_are_left_out() -> None:
-    summary = convert.summary({"select": 0.5, "rewrite": 0.0}, [convert.lost_attempt("a", 1, 5)])
+def test_the_routers_part_comes_first_in_the_summary() -> None:
+    summary = image_service_pb2.Summary(model="a", attempts=[imagegen_pb2.Attempt(number=2)], total_seconds=1.0)
+    summary.stages.add(stage="denoise", seconds=1.0)
 
-    assert [stage.stage for stage in summary.stages] == ["select"]
-    assert summary.attempts[0].cause == imagegen_pb2.CAUSE_BACKEND_LOST
+    convert.complete(summary, {"select": 0.5, "rewrite": 0.0}, [convert.lost_attempt("a", 1, 5)], 2.0)
+
+    assert [stage.stage for stage in summary.stages] == ["select", "denoise"]
+    assert [attempt.cause for attempt in summary.attempts] == [imagegen_pb2.CAUSE_BACKEND_LOST, 0]
+    assert (summary.model, summary.total_seconds) == ("a", 2.0)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event(retry=image_service_pb2.Retry(attempt=imagegen_pb2.Attempt(number=1))),
+        Event(blocked=image_service_pb2.Blocked(attempts=[imagegen_pb2.Attempt(number=1)])),
+        Event(summary=image_service_pb2.Summary(attempts=[imagegen_pb2.Attempt(number=1)])),
+    ],
+)
+def test_attempts_after_a_loss_count_on(event: image_service_pb2.GenerateResponse) -> None:
+    convert.renumber(event, 2)
+
+    attempts = (event.retry.attempt, *event.blocked.attempts, *event.summary.attempts)
+    assert [attempt.number for attempt in attempts if attempt.number] == [3]
+
+
+def test_counting_on_leaves_other_events_alone() -> None:
+    event = Event(chunk=types_pb2.Chunk(data=b"x"))
+
+    convert.renumber(event, 2)
+
+    assert event == Event(chunk=types_pb2.Chunk(data=b"x"))
 
 
 @pytest.mark.parametrize(("ours", "wire"), [(Source, decision_pb2.Source), (Verdict, decision_pb2.Verdict)])
