@@ -10,8 +10,8 @@ from servekit.device.probe import ProbeReport, probe_gpus
 BF16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 """CPU features, as torch names them, that multiply bfloat16 natively."""
 
-MATMUL_SIZE = 512
-MATMUL_ROUNDS = 5
+MATMUL_SIZE = 384
+MATMUL_ROUNDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,23 @@ def gather(*, gpu: bool, probe_timeout_s: float) -> Facts:
         cpu_name=str(features.get("cpu_name") or features.get("architecture") or "CPU"),
         cores=cores,
         memory_bytes=usable_memory(),
-        bf16_speedup=measure_bf16_speedup(torch, cores) if any(features.get(each) for each in BF16_FEATURES) else 0.0,
+        bf16_speedup=measure_bf16_speedup(torch) if any(features.get(each) for each in BF16_FEATURES) else 0.0,
     )
 
 
-def measure_bf16_speedup(torch: Any, threads: int) -> float:
-    """Return the best fp32 time over the best bf16 time of a square matmul, rounds interleaved, some milliseconds."""
+def measure_bf16_speedup(torch: Any) -> float:
+    """Return the best fp32 time over the best bf16 time of a square matmul, rounds interleaved, some milliseconds.
+
+    On one thread: a busy machine makes threads wait for each other, which says nothing about the data type.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
-        operands = {
-            dtype: torch.ones(MATMUL_SIZE, MATMUL_SIZE, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
-        }
+        operands = {kind: torch.ones(MATMUL_SIZE, MATMUL_SIZE, dtype=kind) for kind in (torch.float32, torch.bfloat16)}
         best = dict.fromkeys(operands, float("inf"))
         for _ in range(MATMUL_ROUNDS):
-            for dtype, operand in operands.items():
-                best[dtype] = min(best[dtype], _seconds_of_matmul(operand))
+            for kind, operand in operands.items():
+                best[kind] = min(best[kind], _seconds_of_matmul(operand))
         return best[torch.float32] / best[torch.bfloat16]
     finally:
         torch.set_num_threads(before)

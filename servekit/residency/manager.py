@@ -193,7 +193,7 @@ class Residency(Generic[T]):
         future = self._waiters[request] = asyncio.get_running_loop().create_future()
         if on_progress is not None:
             self._listeners[request] = on_progress
-            if self._ledger.entry(request.model_id).state is ModelState.LOADING:
+            if self._ledger.entry(request.model_id).state is ModelState.LOADING and self._mover.fraction > 0:
                 on_progress(self._mover.fraction)
         self._advance()
         await future

@@ -34,6 +34,7 @@ class Mover(Generic[T]):
     ) -> None:
         self.values: dict[str, T] = {}
         self.fraction = 0.0
+        """How far the load under way is; 0 without one."""
         self._ledger = ledger
         self._loader = loader
         self._host = host
@@ -41,6 +42,7 @@ class Mover(Generic[T]):
         self._on_event = on_event
         self._on_progress = on_progress
         self._token = CancelToken()
+        self._loading = ""
 
     def stop_load(self) -> None:
         """Ask the load under way to stop."""
@@ -58,7 +60,7 @@ class Mover(Generic[T]):
 
     async def _load(self, action: Load) -> None:
         model_id, began = action.model_id, self._clock.monotonic()
-        self._token = CancelToken()
+        self._token, self._loading = CancelToken(), model_id
         self._progressed(model_id, 0.0)
         try:
             loaded = await self._bring(action)
@@ -72,6 +74,8 @@ class Mover(Generic[T]):
                 raise
         else:
             self._take(action, loaded, self._clock.monotonic() - began)
+        finally:
+            self._loading, self.fraction = "", 0.0
 
     async def _bring(self, action: Load) -> Loaded[T]:
         loop, model_id = asyncio.get_running_loop(), action.model_id
@@ -84,6 +88,8 @@ class Mover(Generic[T]):
         return await self._loader.load(model_id, on_progress, self._token)
 
     def _progressed(self, model_id: str, fraction: float) -> None:
+        if model_id != self._loading:  # from a thread, and too late
+            return
         self.fraction = fraction
         self._on_progress(model_id, fraction)
 
