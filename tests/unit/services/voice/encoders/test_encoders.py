@@ -12,6 +12,7 @@ from services.voice.domain import AudioFormat, Samples
 from services.voice.encoders.factory import Encoders
 
 SECONDS = 2.0
+FILES = [AudioFormat.WAV, AudioFormat.FLAC, AudioFormat.OGG_OPUS, AudioFormat.MP3]
 
 
 def tone(rate: int) -> Samples:

@@ -1,0 +1,198 @@
+"""Sentences are spoken in order; bad ones again, then by another engine, then given up."""
+
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from servekit.errors import EngineFailure, OutputRejected
+from servekit.testing import ManualClock
+from services.voice.audio.chain import Chain
+from services.voice.checks.audio import Inspector
+from services.voice.domain import (
+    Audio,
+    AudioConfig,
+    AudioFormat,
+    Cause,
+    Event,
+    Flush,
+    Order,
+    Remedy,
+    Retried,
+    TextPart,
+    Word,
+    WordSpoken,
+)
+from services.voice.encoders.factory import Encoders
+from services.voice.metrics import VoiceMetrics
+from services.voice.outbox import Outbox
+from services.voice.performance import Performance, Rung, Speaker
+from services.voice.ports import Capabilities
+from services.voice.stopwatch import Stopwatch
+from services.voice.text import languages
+from services.voice.text.normalise import Normaliser
+from services.voice.text.sentences import Splitter
+from tests.unit.services.voice.speaking import CAN, Answer, ScriptedEngine, parts_of, tone, voice
+
+ENGLISH = languages.load().of("en")
+ORDER = Order("robot", voice(), "en", AudioConfig(AudioFormat.PCM_F32LE), seed=7, word_times=True)
+SILENCE = np.zeros(11025, np.float32)
+NAN = np.full(100, np.nan, np.float32)
+
+
+def rungs(engine: ScriptedEngine, spare: ScriptedEngine | None = None, can: Capabilities = CAN) -> list[Rung]:
+    async def same() -> Speaker:
+        return Speaker(engine, can, voice())
+
+    async def other() -> Speaker | None:
+        return Speaker(spare, can, voice("spare")) if spare else None
+
+    return [(None, same), (Remedy.NEXT_SEED, same), (Remedy.FALLBACK_ENGINE, other)]
+
+
+class Stage:
+    """One performance and what came of it."""
+
+    def __init__(self, attempts: Sequence[Rung], order: Order = ORDER) -> None:
+        self.registry = CollectorRegistry()
+        self.outbox = Outbox(limit_bytes=10**9, chunk_bytes=2**30)
+        self._codecs = ThreadPoolExecutor(1)
+        self.performance = Performance(
+            order,
+            attempts,
+            splitter=Splitter(ENGLISH, limit=100),
+            normaliser=Normaliser(ENGLISH),
+            inspect=Inspector,
+            chain=Chain(Encoders().create(order.audio.format, 22050), 22050),
+            outbox=self.outbox,
+            codecs=self._codecs,
+            watch=Stopwatch(ManualClock()),
+            metrics=VoiceMetrics(self.registry),
+            seed=order.seed or 0,
+        )
+
+    async def run(self, *parts: TextPart) -> list[Event]:
+        try:
+            await self.performance.run(parts_of(*parts))
+        finally:
+            self.outbox.end()
+            self._codecs.shutdown()
+        return [event async for event in self._events()]
+
+    async def _events(self) -> AsyncIterator[Event]:
+        while (event := await self.outbox.take()) is not None:
+            yield event
+
+
+def audio(events: Sequence[Event]) -> "np.typing.NDArray[np.float32]":
+    return np.frombuffer(b"".join(each.data for each in events if isinstance(each, Audio)), "<f4")
+
+
+def retries(events: Sequence[Event]) -> list[Retried]:
+    return [each for each in events if isinstance(each, Retried)]
+
+
+async def test_sentences_are_spoken_in_order() -> None:
+    engine = ScriptedEngine([tone(0.1)])
+    await Stage(rungs(engine)).run("First one. Second ", "one. Third")
+    assert [each.text for each in engine.heard] == ["First one. ", "Second one. ", "Third"]
+
+
+async def test_the_audio_of_all_sentences_is_one_stream() -> None:
+    events = await Stage(rungs(ScriptedEngine([tone(0.1)], [tone(0.2)]))).run("One. Two.")
+    assert np.allclose(audio(events), np.concatenate((tone(0.1), tone(0.2))))
+
+
+async def test_a_flush_speaks_what_is_there() -> None:
+    engine = ScriptedEngine([tone(0.1)])
+    await Stage(rungs(engine)).run("Half a sen", Flush(), "tence")
+    assert [each.text for each in engine.heard] == ["Half a sen", "tence"]
+
+
+async def test_what_has_nothing_to_say_is_left_out() -> None:
+    engine = ScriptedEngine([tone(0.1)])
+    await Stage(rungs(engine)).run("One.\n\n— …\n\nTwo.")
+    assert [each.text.strip() for each in engine.heard] == ["One.", "Two."]
+
+
+async def test_words_count_from_the_beginning_of_text_and_audio() -> None:
+    engine = ScriptedEngine([Word(0, 3, 0.0), tone(0.5)], [tone(0.5), Word(4, 3, 0.25)])
+    events = await Stage(rungs(engine)).run("One. The dog.")
+    words = [each for each in events if isinstance(each, WordSpoken)]
+    assert [(each.offset, each.length) for each in words] == [(0, 3), (9, 3)]
+    assert [each.start_s for each in words] == pytest.approx([0.0, 0.75])
+
+
+async def test_a_word_that_stands_for_several_is_announced_once() -> None:
+    engine = ScriptedEngine([Word(0, 3, 0.0), Word(4, 7, 0.2), tone(0.5)])
+    events = await Stage(rungs(engine)).run("e.g. me")
+    assert [each.offset for each in events if isinstance(each, WordSpoken)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("bad", "cause"), [([SILENCE], Cause.SILENT), ([NAN], Cause.NON_FINITE), (["x"], Cause.ENGINE_FAILURE)]
+)
+async def test_a_bad_sentence_is_made_again_with_the_next_seed(bad: list[object], cause: Cause) -> None:
+    engine = ScriptedEngine(bad, [tone(0.2)])  # type: ignore[arg-type]
+    events = await Stage(rungs(engine)).run("Hello.")
+    assert retries(events) == [Retried(cause, Remedy.NEXT_SEED, 1)]
+    assert [each.seed for each in engine.heard] == [7, 8]
+    assert np.allclose(audio(events), tone(0.2))
+
+
+async def test_then_the_fallback_engine_speaks() -> None:
+    engine, spare = ScriptedEngine([SILENCE]), ScriptedEngine([tone(0.2)])
+    events = await Stage(rungs(engine, spare)).run("Hello.")
+    assert [each.remedy for each in retries(events)] == [Remedy.NEXT_SEED, Remedy.FALLBACK_ENGINE]
+    assert spare.heard[0].voice == voice("spare")
+
+
+async def test_without_a_fallback_every_cause_is_told() -> None:
+    with pytest.raises(OutputRejected) as caught:
+        await Stage(rungs(ScriptedEngine([SILENCE], [NAN]))).run("Hello.")
+    assert caught.value.attempts == ("silent", "non_finite")
+
+
+async def test_an_engine_that_only_breaks_is_a_failure() -> None:
+    with pytest.raises(EngineFailure):
+        await Stage(rungs(ScriptedEngine(["broken"]))).run("Hello.")
+
+
+async def test_retries_are_counted() -> None:
+    stage = Stage(rungs(ScriptedEngine([SILENCE], [tone(0.1)])))
+    await stage.run("Hello.")
+    labels = {"model": "robot", "cause": "silent", "remedy": "next_seed"}
+    assert stage.registry.get_sample_value("voice_retries_total", labels) == 1
+
+
+async def test_what_was_heard_is_not_said_again_by_an_engine_that_would_say_it_differently() -> None:
+    with pytest.raises(EngineFailure):
+        await Stage(rungs(ScriptedEngine([tone(0.3), "broken"], [tone(1.0)]))).run("Hello.")
+
+
+async def test_a_repeatable_engine_takes_up_where_it_broke_off() -> None:
+    engine = ScriptedEngine([tone(0.3), "broken"], [tone(1.0)])
+    events = await Stage(rungs(engine, can=replace(CAN, repeatable=True))).run("Hello.")
+    assert np.allclose(audio(events), tone(1.0), atol=0.03)  # one sample's step, smoothed
+
+
+async def test_bad_output_stops_the_engine() -> None:
+    engine = ScriptedEngine([NAN, tone(9)], [tone(0.1)])
+    await Stage(rungs(engine)).run("Hello.")
+    assert engine.stopped == 1
+
+
+async def test_ssml_reaches_the_engine_as_it_is() -> None:
+    engine = ScriptedEngine([tone(0.1)])
+    text = "<speak>One. Two &amp; three.</speak>"
+    await Stage(rungs(engine), replace(ORDER, ssml=True)).run(text)
+    assert [each.text for each in engine.heard] == [text]
+
+
+async def test_a_slow_encoder_runs_beside_the_loop() -> None:
+    order = replace(ORDER, audio=AudioConfig(AudioFormat.FLAC))
+    events = await Stage(rungs(ScriptedEngine([tone(0.5)])), order).run("Hello.")
+    assert b"".join(each.data for each in events if isinstance(each, Audio)).startswith(b"fLaC")
