@@ -58,7 +58,8 @@ def parse_report(stdout: str, stderr: str, returncode: int) -> ProbeReport:
     return ProbeReport((), f"the GPU probe ended with status {returncode}: {last_words}")
 
 
-def _probe(torch: Any, index: int) -> dict[str, Any]:
+def examine(torch: Any, index: int) -> dict[str, Any]:
+    """Return the fields of `GpuProbe` for one GPU, as JSON has them."""
     properties = torch.cuda.get_device_properties(index)
     error = _first_error(torch, index)
     return {
@@ -95,7 +96,7 @@ def _bfloat16_error(torch: Any, index: int) -> str:
 def _main() -> None:
     import torch
 
-    gpus = [_probe(torch, index) for index in range(torch.cuda.device_count())]
+    gpus = [examine(torch, index) for index in range(torch.cuda.device_count())]
     sys.stdout.write(f"\n{MARKER}{json.dumps(gpus)}\n")
 
 
