@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Residency
 from services.imagegen.batching import Batcher, Made, OnStep
 from services.imagegen.catalog import Catalog, ModelRow
@@ -143,12 +144,20 @@ class Attempts:
             made = await self._make(course, batcher)
 
     async def _make(self, course: Course, batcher: Batcher) -> Made:
-        made = await batcher.make(
-            course.job, priority=course.priority, deadline=course.deadline, on_step=course.on_step
-        )
+        """Make a picture; if the device runs out of memory, once more with everything idle evicted."""
+        try:
+            made = await self._once(course, batcher)
+        except DeviceOutOfMemory:
+            await self._residency.evict_idle()
+            made = await self._once(course, batcher)
         course.took(made)
         self._metrics.steps.labels(course.row.id).inc(made.state.done)
         return made
+
+    async def _once(self, course: Course, batcher: Batcher) -> Made:
+        return await batcher.make(
+            course.job, priority=course.priority, deadline=course.deadline, on_step=course.on_step
+        )
 
     async def _judge(self, course: Course, made: Made) -> tuple[Cause | None, Verdict | None]:
         if not made.decoded.finite:

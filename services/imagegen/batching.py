@@ -18,6 +18,7 @@ from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory
 from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.domain import Decoded, Job, Pixels, Priority
 from services.imagegen.ports import Engine, State
+from services.imagegen.widths import Widths
 
 AGEING = 8
 """Steps of others that lift a waiting picture by one priority class."""
@@ -64,13 +65,14 @@ class Entry:
         return self.state.batch_key if self.state is not None else id(self)
 
 
-def choose(entries: Sequence[Entry], width: int) -> list[Entry]:
-    """Return the pictures of the next step: the one whose turn it is, and up to `width` - 1 that can join it.
+def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int]) -> list[Entry]:
+    """Return the pictures of the next step: the one whose turn it is, and those that can join it, `limit(key)` in all.
 
     A picture that is passed over ages, so among n pictures each gets a step at least every 3 * AGEING + n steps.
     """
     ranked = sorted(entries, key=Entry.rank, reverse=True)
-    return [each for each in ranked if each.key() == ranked[0].key()][:width]
+    key = ranked[0].key()
+    return [each for each in ranked if each.key() == key][: limit(key)]
 
 
 class Batcher:
@@ -93,7 +95,7 @@ class Batcher:
         self._clock = clock
         self._guard = guard
         self._on_batch = on_batch
-        self._width = engine.max_batch
+        self._widths = Widths(engine.max_batch)
         self._inbox: deque[Entry] = deque()
         self._active: list[Entry] = []
         self._driver: asyncio.Task[None] | None = None
@@ -150,7 +152,7 @@ class Batcher:
             if fresh is not None:
                 self._guarded([fresh], partial(self._prepare, fresh))
             else:
-                batch = choose(self._active, self._width)
+                batch = choose(self._active, self._widths.limit)
                 self._guarded(batch, partial(self._step, batch))
             yield
 
@@ -175,7 +177,7 @@ class Batcher:
                 work()
         except Exception as error:
             if isinstance(error, DeviceOutOfMemory) and len(entries) > 1:
-                self._width = len(entries) // 2  # nothing was advanced: the next round tries a narrower batch
+                self._widths.does_not_fit(len(entries))  # nothing was advanced: the next round tries a narrower batch
                 return
             traceback.clear_frames(error.__traceback__)
             for entry in entries:
@@ -197,6 +199,7 @@ class Batcher:
         began = self._clock()
         self.engine.step([entry.state for entry in batch if entry.state is not None], pulse)
         seconds = self._clock() - began
+        self._widths.record(batch[0].key(), len(batch), seconds)
         self._on_batch(len(batch), seconds)
         for entry in self._active:
             entry.waited += 1

@@ -25,7 +25,6 @@ from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.checks.black import is_black
 from services.imagegen.checks.nsfw import NsfwCheck
-from services.imagegen.convert import to_model
 from services.imagegen.domain import Job, SafetyPolicy
 from services.imagegen.engines.loader import EngineLoader, choose_dtype
 from services.imagegen.engines.registry import FAMILIES
@@ -33,6 +32,7 @@ from services.imagegen.engines.weights import WeightStore
 from services.imagegen.generate import Generate
 from services.imagegen.metrics import ImagegenMetrics
 from services.imagegen.plan import Limits
+from services.imagegen.responses import to_model
 from services.imagegen.servicer import ImageServicer
 from services.imagegen.settings import ImagegenSettings
 

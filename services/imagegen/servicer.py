@@ -1,5 +1,6 @@
 """`ImageService` on the wire."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -9,9 +10,10 @@ from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
 from servekit import context as serving
 from servekit.chunks import CHUNK_BYTES
 from servekit.events import EventStream, produced
-from services.imagegen.convert import to_request, to_responses
-from services.imagegen.domain import Event
+from services.imagegen.convert import to_request
+from services.imagegen.domain import Event, GenerationRequest
 from services.imagegen.generate import Generate
+from services.imagegen.responses import to_responses
 
 
 class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
@@ -27,7 +29,7 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
         context: "grpc.aio.ServicerContext[image_service_pb2.GenerateRequest, image_service_pb2.GenerateResponse]",
     ) -> AsyncIterator[image_service_pb2.GenerateResponse]:
         """Make pictures and stream what happens."""
-        wanted, deadline = to_request(request), serving.current().deadline
+        wanted, deadline = await self._converted(request), serving.current().deadline
 
         async def produce(stream: EventStream[Event]) -> None:
             await self._generate(wanted, stream, deadline)
@@ -36,3 +38,8 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
             async for event in events:
                 for response in to_responses(event, self._chunk_bytes):
                     yield response
+
+    @staticmethod
+    async def _converted(request: image_service_pb2.GenerateRequest) -> GenerationRequest:
+        """Decoding a picture takes long enough to stall every other call, so that happens in a thread."""
+        return await asyncio.to_thread(to_request, request) if request.HasField("source") else to_request(request)

@@ -52,5 +52,5 @@ class NsfwCheck:
                 f"{self._model} has the labels {', '.join(sorted(labels))}, and none of nsfw_classes"
                 f" ({', '.join(sorted(self._unsafe))}) is among them"
             )
-        processor = AutoImageProcessor.from_pretrained(self._model, token=self._token)  # type: ignore[no-untyped-call]
+        processor = AutoImageProcessor.from_pretrained(self._model, token=self._token)
         return pipeline("image-classification", model=model, image_processor=processor, device=self._device)

@@ -132,7 +132,7 @@ class FluxEngine:
 
     def _scheduler(self, job: Job, patches: int) -> Any:
         saved = self._pipeline.scheduler.config
-        scheduler = FlowMatchEulerDiscreteScheduler.from_config(saved)  # type: ignore[no-untyped-call]
+        scheduler = FlowMatchEulerDiscreteScheduler.from_config(saved)
         config = scheduler.config
         shift = calculate_shift(
             patches,

@@ -44,7 +44,7 @@ def load_pipeline(
             done += size
             on_progress(done / total)
             yield
-        pipeline = DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
+        pipeline = DiffusionPipeline.from_pretrained(
             root, **components, dtype=dtype, use_safetensors=True, local_files_only=True
         )
     except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
@@ -57,8 +57,8 @@ def _be_quiet() -> None:
     """Stop the libraries from drawing bars and from logging prompts, which they do when they truncate one."""
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 def _weight_bytes(root: Path, parts: Mapping[str, Path], index: Mapping[str, Any], row: ModelRow) -> dict[str, int]:

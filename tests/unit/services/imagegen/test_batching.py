@@ -275,7 +275,7 @@ def entries(mix: list[tuple[Priority, int, int]]) -> list[Entry]:
 
 @given(Mix, st.integers(1, 6))
 def test_a_batch_has_one_key_and_fits(mix: list[tuple[Priority, int, int]], width: int) -> None:
-    batch = choose(entries(mix), width)
+    batch = choose(entries(mix), lambda _: width)
 
     assert 1 <= len(batch) <= width
     assert len({each.key() for each in batch}) == 1
@@ -286,7 +286,7 @@ def test_nobody_starves_whatever_the_priorities(mix: list[tuple[Priority, int, i
     active = entries(mix)
     bound = 3 * AGEING + len(active)
     for _ in range(200):
-        batch = choose(active, width)
+        batch = choose(active, lambda _: width)
         for entry in active:
             entry.waited += 1
         for entry in batch:
