@@ -130,6 +130,10 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
     return ""
 
 
+def watching(studio: Studio) -> AsyncIterator[wire.WatchModelsResponse]:
+    return aiter(studio.stub.WatchModels(wire.WatchModelsRequest()))
+
+
 async def load(studio: Studio, model: str, *, pin: bool = False) -> list[wire.LoadModelResponse]:
     return [event async for event in studio.stub.LoadModel(wire.LoadModelRequest(model=model, pin=pin))]
 
@@ -280,7 +284,7 @@ async def test_status_tells_device_memory_and_queue(studio: Studio) -> None:
 
 
 async def test_a_watch_begins_with_every_model_and_then_sends_changes_only(studio: Studio) -> None:
-    watch = aiter(studio.stub.WatchModels(wire.WatchModelsRequest()))
+    watch = watching(studio)
     first = [(await anext(watch)).model.id for _ in CATALOG]
     assert first == ["flux", "sdxl", "sdxl_refined"]
     await load(studio, "flux")
@@ -293,7 +297,7 @@ async def test_a_watch_begins_with_every_model_and_then_sends_changes_only(studi
 
 
 async def test_a_watch_ends_when_the_server_does(studio: Studio) -> None:
-    watch = aiter(studio.stub.WatchModels(wire.WatchModelsRequest()))
+    watch = watching(studio)
     for _ in CATALOG:
         await anext(watch)
     stopping = asyncio.ensure_future(studio.stop())
