@@ -1,6 +1,6 @@
 """`atelier.models.v1.ModelService` over a residency: served alike by every server that has models."""
 
-# ruff: noqa: N802 (the contract names the methods)
+
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -23,7 +23,7 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
         self._generate = generate
         self._chunk_bytes = chunk_bytes
 
-    async def Generate(  # noqa: N802
+    async def Generate(
         self,
         request: image_service_pb2.GenerateRequest,
         context: "grpc.aio.ServicerContext[image_service_pb2.GenerateRequest, image_service_pb2.GenerateResponse]",

@@ -36,7 +36,7 @@ class RewriteServicer(rewrite_service_pb2_grpc.RewriteServiceServicer):
         self._admission = admission
         self._metrics = metrics
 
-    async def SelectModel(  # noqa: N802
+    async def SelectModel(
         self, request: wire.SelectModelRequest, context: Context
     ) -> wire.SelectModelResponse:
         """Score the candidates for a prompt."""
@@ -45,7 +45,7 @@ class RewriteServicer(rewrite_service_pb2_grpc.RewriteServiceServicer):
             selection = await self._select(asked.prompt, asked.candidates, asked.default_id)
         return convert.from_selection(selection, time.perf_counter() - began)
 
-    async def ScreenPrompt(  # noqa: N802
+    async def ScreenPrompt(
         self, request: wire.ScreenPromptRequest, context: Context
     ) -> wire.ScreenPromptResponse:
         """Say whether a prompt is allowed, must be rewritten, or is blocked."""
@@ -54,7 +54,7 @@ class RewriteServicer(rewrite_service_pb2_grpc.RewriteServiceServicer):
             screening = await self._screen(prompt)
         return convert.from_screening(screening, time.perf_counter() - began)
 
-    async def RewritePrompt(  # noqa: N802
+    async def RewritePrompt(
         self, request: wire.RewritePromptRequest, context: Context
     ) -> wire.RewritePromptResponse:
         """Make a prompt safe."""

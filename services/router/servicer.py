@@ -33,7 +33,7 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
         self._margin_s = margin_s
         self._speculative_load = speculative_load
 
-    async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:  # noqa: N802
+    async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
         """Stream the decision, the change of the prompt if any, and every event of the server."""
         with self._slots.one():
             began = perf_counter()
@@ -78,7 +78,7 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
         self._list_servers = list_servers
         self._margin_s = margin_s
 
-    async def Route(  # noqa: N802
+    async def Route(
         self, request: router_service_pb2.RouteRequest, context: Context
     ) -> router_service_pb2.RouteResponse:
         """Return the decision. What would be refused comes with its screening and without a plan."""
@@ -106,7 +106,7 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
                     plan = event.plan
         return plan
 
-    async def ListBackends(  # noqa: N802
+    async def ListBackends(
         self, request: router_service_pb2.ListBackendsRequest, context: Context
     ) -> router_service_pb2.ListBackendsResponse:
         """Ask every server how it is and return the answers."""

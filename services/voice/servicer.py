@@ -1,6 +1,6 @@
 """`VoiceService` on the wire."""
 
-# ruff: noqa: N802 (the contract names the methods)
+
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing

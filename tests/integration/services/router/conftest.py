@@ -64,7 +64,7 @@ class Imagegen(image_service_pb2_grpc.ImageServiceServicer, model_service_pb2_gr
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     script: Callable[[image_service_pb2.GenerateRequest], AsyncIterator[Event]] | None = None
 
-    async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:  # noqa: N802
+    async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:
         self.requests.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
         self.remaining_s.append(context.time_remaining())
@@ -82,10 +82,10 @@ class Imagegen(image_service_pb2_grpc.ImageServiceServicer, model_service_pb2_gr
         for event in picture_events(request.model):
             yield event
 
-    async def ListModels(self, request: Any, context: Any) -> model_service_pb2.ListModelsResponse:  # noqa: N802
+    async def ListModels(self, request: Any, context: Any) -> model_service_pb2.ListModelsResponse:
         return model_service_pb2.ListModelsResponse(models=self.models)
 
-    async def GetStatus(self, request: Any, context: Any) -> model_service_pb2.GetStatusResponse:  # noqa: N802
+    async def GetStatus(self, request: Any, context: Any) -> model_service_pb2.GetStatusResponse:
         device = models_pb2.Device(kind="cpu", budget_bytes=100, used_bytes=40)
         return model_service_pb2.GetStatusResponse(
             service="imagegen", version="1.2.3", device=device, queued=3, queue_eta_seconds=self.queue_eta_s
@@ -99,7 +99,7 @@ class Imagegen(image_service_pb2_grpc.ImageServiceServicer, model_service_pb2_gr
     UnloadModel: Any = _unused
     WatchModels: Any = _unused
 
-    async def LoadModel(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def LoadModel(self, request: Any, context: Any) -> AsyncIterator[Any]:
         self.loads.append(request.model)
         yield model_service_pb2.LoadModelResponse(model=models_pb2.Model(id=request.model))
 
@@ -120,7 +120,7 @@ class Rewrite(rewrite_service_pb2_grpc.RewriteServiceServicer):
     rewritten: str = "a safe garden"
     metadata: list[dict[str, str]] = field(default_factory=list)
 
-    async def SelectModel(self, request: Any, context: Any) -> rewrite_service_pb2.SelectModelResponse:  # noqa: N802
+    async def SelectModel(self, request: Any, context: Any) -> rewrite_service_pb2.SelectModelResponse:
         await self.ready()
         self.metadata.append(dict(context.invocation_metadata()))
         rest = 0.1 / max(len(request.candidates) - 1, 1)
@@ -134,7 +134,7 @@ class Rewrite(rewrite_service_pb2_grpc.RewriteServiceServicer):
             seconds=0.01,
         )
 
-    async def ScreenPrompt(self, request: Any, context: Any) -> rewrite_service_pb2.ScreenPromptResponse:  # noqa: N802
+    async def ScreenPrompt(self, request: Any, context: Any) -> rewrite_service_pb2.ScreenPromptResponse:
         await self.ready()
         verdict = decision_pb2.Verdict.ValueType(self.verdict)
         found = [decision_pb2.Finding(category="violence", rule_id="violence.gore", verdict=verdict, score=1.0)]
@@ -145,7 +145,7 @@ class Rewrite(rewrite_service_pb2_grpc.RewriteServiceServicer):
             seconds=0.02,
         )
 
-    async def RewritePrompt(self, request: Any, context: Any) -> rewrite_service_pb2.RewritePromptResponse:  # noqa: N802
+    async def RewritePrompt(self, request: Any, context: Any) -> rewrite_service_pb2.RewritePromptResponse:
         return rewrite_service_pb2.RewritePromptResponse(
             verdict=decision_pb2.VERDICT_ALLOW if self.rewritten else decision_pb2.VERDICT_BLOCK,
             prompt=self.rewritten,
@@ -169,7 +169,7 @@ class Voice(voice_service_pb2_grpc.VoiceServiceServicer):
     metadata: list[dict[str, str]] = field(default_factory=list)
     hang: bool = False
 
-    async def Synthesize(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def Synthesize(self, request: Any, context: Any) -> AsyncIterator[Any]:
         self.metadata.append(dict(context.invocation_metadata()))
         try:
             yield voice_service_pb2.SynthesizeResponse(audio=voice_service_pb2.AudioHeader(sample_rate=8000))
@@ -181,26 +181,26 @@ class Voice(voice_service_pb2_grpc.VoiceServiceServicer):
         finally:
             self.ended.set()
 
-    async def SynthesizeStream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def SynthesizeStream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         try:
             async for request in requests:
                 yield voice_service_pb2.SynthesizeStreamResponse(chunk=types_pb2.Chunk(data=request.text.encode()))
         finally:
             self.ended.set()
 
-    async def GetVoice(self, request: Any, context: Any) -> voice_service_pb2.GetVoiceResponse:  # noqa: N802
+    async def GetVoice(self, request: Any, context: Any) -> voice_service_pb2.GetVoiceResponse:
         if self.failure:
             raise self.failure
         return voice_service_pb2.GetVoiceResponse(voice=voice_pb2.Voice(id=request.voice))
 
-    async def ListVoices(self, request: Any, context: Any) -> voice_service_pb2.ListVoicesResponse:  # noqa: N802
+    async def ListVoices(self, request: Any, context: Any) -> voice_service_pb2.ListVoicesResponse:
         return voice_service_pb2.ListVoicesResponse(voices=[voice_pb2.Voice(id="espeak/en")])
 
-    async def CreateVoice(self, requests: AsyncIterator[Any], context: Any) -> Any:  # noqa: N802
+    async def CreateVoice(self, requests: AsyncIterator[Any], context: Any) -> Any:
         size = sum([len(request.clip) async for request in requests])
         return voice_service_pb2.CreateVoiceResponse(voice=voice_pb2.Voice(id=str(size)))
 
-    async def DeleteVoice(self, request: Any, context: Any) -> voice_service_pb2.DeleteVoiceResponse:  # noqa: N802
+    async def DeleteVoice(self, request: Any, context: Any) -> voice_service_pb2.DeleteVoiceResponse:
         return voice_service_pb2.DeleteVoiceResponse()
 
     def register(self, server: grpc.aio.Server) -> list[str]:

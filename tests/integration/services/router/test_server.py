@@ -24,7 +24,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the libra
         self.status = SERVING
         self.busy = False
 
-    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:  # noqa: N802
+    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
         if self.busy:
             await asyncio.Event().wait()
         return health_pb2.HealthCheckResponse(status=self.status)
