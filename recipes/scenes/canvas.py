@@ -36,7 +36,7 @@ class Canvas:
         rows = max(2, round(until * _SIDE))
         share = np.linspace(0.0, 1.0, rows)[:, None]
         column = np.asarray(top) * (1 - share) + np.asarray(bottom) * share
-        self._pixels[:rows] = column.astype(np.uint8)[: _SIDE, None, :]
+        self._pixels[:rows] = column.astype(np.uint8)[:_SIDE, None, :]
 
     def rectangle(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
         """Fill an axis-parallel rectangle."""
@@ -58,18 +58,23 @@ class Canvas:
     def ellipse(
         self, x: float, y: float, width: float, height: float, colour: Colour, arc: tuple[int, int] = (0, 360)
     ) -> None:
-        """Fill an ellipse with half axes `width` and `height`, or its part between two angles (clockwise from the right)."""
+        """Fill an ellipse with half axes `width` and `height`, or its part between two angles.
+
+        Angles are in degrees, clockwise from the right.
+        """
         axes = (round(width * _UNIT), round(height * _UNIT))
         cv2.ellipse(self._pixels, _coordinate(x, y), axes, 0, arc[0], arc[1], colour, -1, cv2.LINE_AA, _SHIFT)
 
-    def arc(self, x: float, y: float, width: float, height: float, span: tuple[int, int], stroke: float, colour: Colour) -> None:
+    def arc(
+        self, x: float, y: float, width: float, height: float, span: tuple[int, int], stroke: float, colour: Colour
+    ) -> None:
         """Draw the outline of an ellipse between two angles."""
         axes = (round(width * _UNIT), round(height * _UNIT))
         thickness = max(1, round(stroke * _SIDE))
         cv2.ellipse(self._pixels, _coordinate(x, y), axes, 0, span[0], span[1], colour, thickness, cv2.LINE_AA, _SHIFT)
 
     def text(self, text: str, x: float, y: float, height: float, colour: Colour, width: float = 1.0) -> None:
-        """Write `text` centred on a point with capitals `height` high, narrower where it would be wider than `width`."""
+        """Write `text` centred on a point, `height` high, and narrowed where it would be wider than `width`."""
         mask = glyphs(text)
         rows = max(1, round(height * _SIDE))
         columns = max(1, min(round(width * _SIDE), round(mask.shape[1] * rows / mask.shape[0])))

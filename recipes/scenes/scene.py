@@ -2,10 +2,12 @@
 
 import random
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 
 from recipes.scenes.canvas import Canvas, Picture
-from recipes.scenes.landscape import Landscape, draw_landscape, sample_landscape
+from recipes.scenes.landscape import Landscape, sample_landscape
+from recipes.scenes.landscape_drawing import draw_landscape
 from recipes.scenes.logo import Logo, draw_logo, sample_logo
 from recipes.scenes.palette import shade
 from recipes.scenes.portrait import Portrait, draw_portrait, sample_portrait
@@ -14,7 +16,12 @@ from recipes.scenes.poster import Poster, draw_poster, sample_poster
 Scene = Landscape | Portrait | Poster | Logo
 
 FIELDS: tuple[str, ...] = ("landscape", "portrait", "poster", "logo")
-_SAMPLERS = {"landscape": sample_landscape, "portrait": sample_portrait, "poster": sample_poster, "logo": sample_logo}
+_SAMPLERS: dict[str, Callable[[random.Random], Scene]] = {
+    "landscape": sample_landscape,
+    "portrait": sample_portrait,
+    "poster": sample_poster,
+    "logo": sample_logo,
+}
 _HELD_OUT_SHARE = 16
 
 

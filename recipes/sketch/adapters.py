@@ -8,12 +8,12 @@ import random
 from pathlib import Path
 
 import torch
-from diffusers import FluxPipeline
 from peft import LoraConfig, get_peft_model_state_dict
 
 from recipes.scenes.scene import FIELDS
 from recipes.sketch.budget import Budget
 from recipes.sketch.flow import BATCH, EMPTY_SHARE, flow_loss
+from recipes.sketch.library import FluxPipeline, Pipeline
 from recipes.sketch.models import Painter, Tokenizers
 from recipes.sketch.painting import load
 from recipes.sketch.pool import LatentPool, PoolSize
@@ -23,10 +23,22 @@ RANK = 8
 _PEAK = 1e-3
 _REPORT_EVERY = 20
 _FIRST_SEED = 100_000_000
-_TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "proj_mlp", "proj_out"]
+_POOL = PoolSize(capacity=8_000, first=1_000)
+_TARGETS = [
+    "to_q",
+    "to_k",
+    "to_v",
+    "to_out.0",
+    "add_q_proj",
+    "add_k_proj",
+    "add_v_proj",
+    "to_add_out",
+    "proj_mlp",
+    "proj_out",
+]
 
 
-def train_adapter(field: str, models: Path, runs: Path, budget: Budget) -> None:
+def train_adapter(field: str, models: Path, runs: Path, budget: Budget, size: PoolSize = _POOL) -> None:
     """Train one field's adapter on `models`/sketch within the budget and save it to `models`/sketch-`field`."""
     torch.manual_seed(0)
     pipeline = load(models / "sketch")
@@ -37,7 +49,7 @@ def train_adapter(field: str, models: Path, runs: Path, budget: Budget) -> None:
     if (state := session.resume()) is not None:
         painter.load_state_dict(state["weights"], strict=False)
         optimizer.load_state_dict(state["optimizer"])
-    pool = LatentPool(pipeline.vae, PoolSize(capacity=8_000, first=1_000), _FIRST_SEED, field)
+    pool = LatentPool(pipeline.vae, size, _FIRST_SEED, field)
     tokenizers = Tokenizers(pipeline.tokenizer_2, pipeline.tokenizer)
     rng = random.Random(0)
     losses: list[float] = []
@@ -46,7 +58,7 @@ def train_adapter(field: str, models: Path, runs: Path, budget: Budget) -> None:
         optimizer.param_groups[0]["lr"] = budget.learning_rate(_PEAK, warmup_steps=20)
         loss = flow_loss(painter, latents, tokenizers.encode(captions, device()))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         losses.append(loss.item())
@@ -58,7 +70,7 @@ def train_adapter(field: str, models: Path, runs: Path, budget: Budget) -> None:
     _save(painter, models / f"sketch-{field}")
 
 
-def _adaptable(pipeline: FluxPipeline) -> Painter:
+def _adaptable(pipeline: Pipeline) -> Painter:
     """The pipeline's parts as a painter of which only new low-rank weights learn."""
     painter = Painter(Tokenizers(pipeline.tokenizer_2, pipeline.tokenizer))
     painter.t5, painter.clip, painter.transformer = pipeline.text_encoder_2, pipeline.text_encoder, pipeline.transformer

@@ -1,17 +1,17 @@
 """The KL autoencoder: 96x96 pictures to 16 x 12 x 12 latents and back."""
 
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
 from recipes.scenes.canvas import SIZE, Picture
 from recipes.scenes.scene import draw, is_held_out, sample
 from recipes.sketch.budget import Budget
+from recipes.sketch.library import Autoencoder, AutoencoderKL
 from recipes.sketch.session import Session, autocast, device
 
 LATENT_CHANNELS = 16
@@ -20,11 +20,12 @@ _PEAK = 1e-3
 _KL_WEIGHT = 3e-4
 _EDGE_WEIGHT = 1.0
 _EDGES_FROM = 0.05
+_REPORT_EVERY = 100
 _FIRST_LOG_VARIANCE = -5.0
 _STATISTICS_BATCHES = 64
 
 
-def build_autoencoder() -> AutoencoderKL:
+def build_autoencoder() -> Autoencoder:
     """An untrained autoencoder, narrow at full resolution, where a picture's cost lies."""
     model = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -74,7 +75,31 @@ def reconstruction_loss(drawn: Tensor, pictures: Tensor, edge_weight: float) -> 
     return loss
 
 
-def train_autoencoder(folder: Path, budget: Budget) -> AutoencoderKL:
+@dataclass(frozen=True)
+class _Losses:
+    """The parts of one batch's loss."""
+
+    reconstruction: Tensor
+    pixel: Tensor
+    divergence: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.reconstruction + _KL_WEIGHT * self.divergence
+
+
+def _losses(model: Autoencoder, pictures: Tensor, edge_weight: float) -> _Losses:
+    with autocast():
+        posterior = model.encode(pictures).latent_dist
+        drawn = model.decode(posterior.sample()).sample.float()
+    return _Losses(
+        reconstruction=reconstruction_loss(drawn, pictures, edge_weight),
+        pixel=functional.l1_loss(drawn, pictures),
+        divergence=posterior.kl().mean() / posterior.mean[0].numel(),
+    )
+
+
+def train_autoencoder(folder: Path, budget: Budget) -> Autoencoder:
     """Train within the budget, measure the latents' statistics and save in diffusers' format to `folder`/vae."""
     torch.manual_seed(0)
     session = Session(folder, budget)
@@ -86,37 +111,31 @@ def train_autoencoder(folder: Path, budget: Budget) -> AutoencoderKL:
         optimizer.load_state_dict(state["optimizer"])
         seed = state["seed"]
     for step in session.steps():
-        started = time.monotonic()
         pictures, seed = training_pictures(seed, _BATCH)
         optimizer.param_groups[0]["lr"] = budget.learning_rate(_PEAK)
-        with autocast():
-            posterior = model.encode(pictures).latent_dist
-            drawn = model.decode(posterior.sample()).sample
-        edge_weight = _EDGE_WEIGHT * min(1.0, budget.progress / _EDGES_FROM)
-        reconstruction = reconstruction_loss(drawn.float(), pictures, edge_weight)
-        divergence = posterior.kl().mean() / posterior.mean[0].numel()
+        losses = _losses(model, pictures, _EDGE_WEIGHT * min(1.0, budget.progress / _EDGES_FROM))
         optimizer.zero_grad(set_to_none=True)
-        (reconstruction + _KL_WEIGHT * divergence).backward()
+        torch.autograd.backward(losses.total)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step % 100 == 0:
+        if step % _REPORT_EVERY == 0:
             session.report(
-                reconstruction=reconstruction.item(),
-                pixel=functional.l1_loss(drawn.float(), pictures).item(),
-                kl=divergence.item(),
+                reconstruction=losses.reconstruction.item(),
+                pixel=losses.pixel.item(),
+                kl=losses.divergence.item(),
                 lr=optimizer.param_groups[0]["lr"],
-                step_seconds=time.monotonic() - started,
+                samples=float((step + 1) * _BATCH),
+                step_seconds=budget.seconds / (step + 1),
             )
         if session.due():
             session.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "seed": seed})
-            _save(model, folder)
     session.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "seed": seed})
     _save(model, folder)
     return model
 
 
 @torch.no_grad()
-def _save(model: AutoencoderKL, folder: Path) -> None:
+def _save(model: Autoencoder, folder: Path) -> None:
     """Save with the shift and scale that bring the latents to mean 0 and deviation 1."""
     model.eval()
     batches = [training_pictures(10_000_000 + 100 * index, _BATCH)[0] for index in range(_STATISTICS_BATCHES)]

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import FluxPipeline
 
 from recipes.scenes.canvas import Picture
 from recipes.scenes.captions import caption
 from recipes.scenes.reading import verdicts
 from recipes.scenes.scene import FIELDS, Scene, draw, field_of, is_held_out, sample
 from recipes.sketch.autoencoder import to_tensor
+from recipes.sketch.library import FluxPipeline, Pipeline
 from recipes.sketch.models import Painter, Tokenizers
 from recipes.sketch.painting import Settings, load, paint
 from recipes.sketch.sheets import save_sheet
@@ -61,7 +61,7 @@ def generator(cases: Sequence[Case]) -> list[Picture]:
     return [draw(case.scene) for case in cases]
 
 
-def autoencoder_of(pipeline: FluxPipeline) -> Artist:
+def autoencoder_of(pipeline: Pipeline) -> Artist:
     """The generator's pictures after encoding and decoding: what the model could reach at best."""
 
     @torch.no_grad()
@@ -73,7 +73,7 @@ def autoencoder_of(pipeline: FluxPipeline) -> Artist:
     return redraw
 
 
-def painter_of(pipeline: FluxPipeline, settings: Settings) -> Artist:
+def painter_of(pipeline: Pipeline, settings: Settings) -> Artist:
     """The model itself; every case has its own noise."""
 
     def artist(cases: Sequence[Case]) -> list[Picture]:
@@ -87,7 +87,7 @@ def painter_of(pipeline: FluxPipeline, settings: Settings) -> Artist:
     return artist
 
 
-def untrained(trained: FluxPipeline) -> FluxPipeline:
+def untrained(trained: Pipeline) -> Pipeline:
     """The same shapes with random weights, behind the trained autoencoder: the floor."""
     torch.manual_seed(0)
     painter = Painter(Tokenizers(trained.tokenizer_2, trained.tokenizer)).eval()

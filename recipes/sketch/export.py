@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FluxPipeline
 
 from recipes.sketch.flow import averaged
+from recipes.sketch.library import Autoencoder, FluxPipeline, Pipeline
 from recipes.sketch.models import Painter, Tokenizers, build_scheduler
 
 
@@ -13,11 +13,12 @@ def load_painter(checkpoint: Path, tokenizers: Tokenizers) -> Painter:
     """The averaged weights of a training checkpoint, in fp32 on the CPU."""
     average = averaged(Painter(tokenizers))
     average.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
-    painter: Painter = average.module
-    return painter.eval()
+    painter = average.module.eval()
+    assert isinstance(painter, Painter)
+    return painter
 
 
-def assemble(painter: Painter, autoencoder: AutoencoderKL, tokenizers: Tokenizers) -> FluxPipeline:
+def assemble(painter: Painter, autoencoder: Autoencoder, tokenizers: Tokenizers) -> Pipeline:
     """A pipeline of the parts."""
     return FluxPipeline(
         scheduler=build_scheduler(),
@@ -30,6 +31,6 @@ def assemble(painter: Painter, autoencoder: AutoencoderKL, tokenizers: Tokenizer
     )
 
 
-def export(pipeline: FluxPipeline, destination: Path) -> None:
+def export(pipeline: Pipeline, destination: Path) -> None:
     """Save in fp16 safetensors, which keep three more bits of a weight than bf16; load in bf16 or fp32."""
     pipeline.to(torch.float16).save_pretrained(destination)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
 from recipes.scenes.canvas import SIZE
 from recipes.sketch.autoencoder import LATENT_CHANNELS
+from recipes.sketch.library import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel, Scheduler, Transformer
 from recipes.sketch.tokens import MAX_TOKENS
 
 TEXT_WIDTH = 160
@@ -17,7 +17,7 @@ GRID = SIZE // 16
 """Packed tokens along one side: the autoencoder reduces by 8, packing by 2."""
 
 
-def build_transformer() -> FluxTransformer2DModel:
+def build_transformer() -> Transformer:
     """The flow transformer; each token is a 2x2 patch of latents."""
     return FluxTransformer2DModel(
         in_channels=4 * LATENT_CHANNELS,
@@ -70,7 +70,7 @@ def build_clip(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
-def build_scheduler() -> FlowMatchEulerDiscreteScheduler:
+def build_scheduler() -> Scheduler:
     """Plain Euler steps on an unshifted schedule."""
     return FlowMatchEulerDiscreteScheduler(shift=1.0)
 

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
-from diffusers import FluxPipeline
 
 from recipes.scenes.canvas import SIZE, Picture
+from recipes.sketch.library import FluxPipeline, Pipeline
 from recipes.sketch.session import device
 from recipes.sketch.tokens import MAX_TOKENS
 
@@ -22,16 +21,16 @@ class Settings:
     guidance: float = 2.5
 
 
-def load(folder: Path, dtype: torch.dtype = torch.float32) -> FluxPipeline:
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> Pipeline:
     """The model of a folder, on the training device."""
     pipeline = FluxPipeline.from_pretrained(folder, torch_dtype=dtype).to(device())
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def paint(pipeline: FluxPipeline, prompts: Sequence[str], seeds: Sequence[int], settings: Settings) -> list[Picture]:
+def paint(pipeline: Pipeline, prompts: Sequence[str], seeds: Sequence[int], settings: Settings) -> list[Picture]:
     """One picture for each prompt and seed."""
-    images = cast(Any, pipeline)(
+    images = pipeline(
         prompt=list(prompts),
         negative_prompt=[""] * len(prompts),
         height=SIZE,

@@ -4,12 +4,12 @@ import random
 from dataclasses import dataclass
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from recipes.scenes.captions import caption
 from recipes.scenes.scene import Scene, draw, is_held_out, sample
 from recipes.sketch.autoencoder import to_tensor
+from recipes.sketch.library import Autoencoder
 from recipes.sketch.models import pack
 from recipes.sketch.session import autocast
 
@@ -26,7 +26,7 @@ class PoolSize:
 class LatentPool:
     """Encoded training scenes of one field, or of all."""
 
-    def __init__(self, autoencoder: AutoencoderKL, size: PoolSize, first_seed: int, field: str | None = None) -> None:
+    def __init__(self, autoencoder: Autoencoder, size: PoolSize, first_seed: int, field: str | None = None) -> None:
         self._autoencoder = autoencoder.eval()
         self._size = size
         self._field = field
@@ -66,10 +66,8 @@ class LatentPool:
 
 
 @torch.no_grad()
-def encode(autoencoder: AutoencoderKL, pictures: Tensor) -> Tensor:
+def encode(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
     """Pictures [batch, 3, 96, 96] as normalised, packed latents [batch, 36, 64]."""
     with autocast():
         latents = autoencoder.encode(pictures).latent_dist.mode().float()
     return pack((latents - autoencoder.config.shift_factor) * autoencoder.config.scaling_factor)
-
-

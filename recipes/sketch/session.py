@@ -1,6 +1,5 @@
 """What every training stage shares: device, checkpoints, scalars."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -57,7 +56,7 @@ class Session:
         """Write a checkpoint; an interrupted write leaves the one before."""
         partial = self._checkpoint.with_suffix(".partial")
         torch.save({**state, "step": self.budget.step, "spent": self.budget.seconds}, partial)
-        os.replace(partial, self._checkpoint)
+        partial.replace(self._checkpoint)
         self._saved_at = time.monotonic()
 
     def report(self, **scalars: float) -> None:

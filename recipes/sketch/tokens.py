@@ -6,6 +6,7 @@ import random
 import string
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer, T5Tokenizer
@@ -36,8 +37,12 @@ def make_t5_tokenizer() -> T5Tokenizer:
     words = Counter(word for text in caption_corpus() for word in text.replace(",", " ,").replace(".", " .").split())
     total = sum(words.values())
     pieces = {"<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0, "▁": -4.0}
-    pieces |= {character: _CHARACTER_SCORE for character in _CHARACTERS}
-    pieces |= {f"▁{word}": math.log(count / total) for word, count in words.most_common() if count >= _RAREST and word not in ",."}
+    pieces |= dict.fromkeys(_CHARACTERS, _CHARACTER_SCORE)
+    pieces |= {
+        f"▁{word}": math.log(count / total)
+        for word, count in words.most_common()
+        if count >= _RAREST and word not in ",."
+    }
     return T5Tokenizer(vocab=list(pieces.items()), extra_ids=0, model_max_length=MAX_TOKENS)
 
 
@@ -60,7 +65,5 @@ def make_clip_tokenizer() -> CLIPTokenizer:
             show_progress=False,
         ),
     )
-    merges = json.loads(trained.to_str())["model"]["merges"]
-    return CLIPTokenizer(
-        vocab=trained.get_vocab(), merges=[tuple(merge) for merge in merges], model_max_length=MAX_TOKENS
-    )
+    merges: Any = [tuple(merge) for merge in json.loads(trained.to_str())["model"]["merges"]]
+    return CLIPTokenizer(vocab=trained.get_vocab(), merges=merges, model_max_length=MAX_TOKENS)

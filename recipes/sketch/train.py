@@ -1,8 +1,8 @@
 """Train the whole model: autoencoder, then text encoders and transformer, then the four specialists.
 
-`python -m recipes.sketch.train --minutes 110` runs on the GPU where there is one, else on the CPU. Interrupted, it goes on
-from the last checkpoint of each stage; the learning rate follows the time that is left. `--steps` bounds the flow stage
-too, so that a faster machine can stop at the same number of samples.
+`python -m recipes.sketch.train --minutes 110` runs on the GPU where there is one, else on the CPU. Interrupted, it goes
+on from the last checkpoint of each stage; the learning rate follows the time that is left. `--steps` bounds the flow
+stage too, so that a faster machine can stop at the same number of samples.
 """
 
 import argparse

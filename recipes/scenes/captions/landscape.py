@@ -33,7 +33,11 @@ _TREES: dict[str, tuple[str, ...]] = {
     "round": ("trees", "round trees", "leafy trees"),
     "palm": ("palm trees", "palms"),
 }
-_WATER = {"lake": ("a lake", "a blue lake"), "river": ("a river", "a winding river"), "sea": ("the sea", "the ocean", "a sea")}
+_WATER = {
+    "lake": ("a lake", "a blue lake"),
+    "river": ("a river", "a winding river"),
+    "sea": ("the sea", "the ocean", "a sea"),
+}
 _BUILDING = {
     "house": ("a house", "a small house", "a house with a red roof", "a cottage"),
     "castle": ("a castle", "a stone castle"),
@@ -48,6 +52,7 @@ _WEATHER: dict[str, tuple[str, ...]] = {
 
 
 def describe_landscape(scene: Landscape, voice: Voice) -> str:
+    """One phrasing of a landscape."""
     time = voice.kept(voice.choice(_TIME[scene.time]) if scene.time != "day" or voice.mentions(0.5) else None)
     things = _things(scene, voice)
     voice.shuffle(things)

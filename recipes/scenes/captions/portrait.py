@@ -13,6 +13,7 @@ _SKIN = {"light": ("light", "pale"), "tan": ("tan", "brown"), "dark": ("dark",)}
 
 
 def describe_portrait(portrait: Portrait, voice: Voice) -> str:
+    """One phrasing of a portrait."""
     person = _person(portrait, voice)
     details = _details(portrait, voice)
     voice.shuffle(details)
@@ -21,7 +22,9 @@ def describe_portrait(portrait: Portrait, voice: Voice) -> str:
     if voice.chance(0.25):
         bare = [detail.removeprefix("a ") for detail in [*details, *clothes]]
         return ", ".join([voice.choice(("portrait", "portrait illustration", "avatar")), person, *bare, *background])
-    opening = voice.choice((f"portrait of {article(person)}", f"a portrait of {article(person)}", article(person), _of(person, voice)))
+    opening = voice.choice(
+        (f"portrait of {article(person)}", f"a portrait of {article(person)}", article(person), _of(person, voice))
+    )
     joined = f" with {listing(details)}" if details else ""
     wearing = f"{voice.choice((' wearing ', ', wearing ', ' in '))}{clothes[0]}" if clothes else ""
     middle = joined + wearing if voice.chance(0.6) else wearing + joined
@@ -42,9 +45,13 @@ def _person(portrait: Portrait, voice: Voice) -> str:
 
 
 def _details(portrait: Portrait, voice: Voice) -> list[str]:
-    colour = {"gray": ("gray", "grey"), "blonde": ("blonde", "blond"), "red": ("red", "ginger")}.get(portrait.hair, (portrait.hair,))
+    colour = {"gray": ("gray", "grey"), "blonde": ("blonde", "blond"), "red": ("red", "ginger")}.get(
+        portrait.hair, (portrait.hair,)
+    )
     style = f"{portrait.style} " if voice.mentions(0.6) else ""
-    hair = f"{style}{voice.choice(colour)} hair" if portrait.style != "bald" else voice.choice(("a bald head", "no hair"))
+    hair = (
+        f"{style}{voice.choice(colour)} hair" if portrait.style != "bald" else voice.choice(("a bald head", "no hair"))
+    )
     return voice.kept(
         hair,
         f"{voice.choice(_SKIN[portrait.skin])} skin" if voice.mentions(0.6) else None,

@@ -3,7 +3,15 @@
 import random
 from collections.abc import Sequence
 
-MEDIA = ("a picture of", "an illustration of", "a flat illustration of", "a drawing of", "a photo of", "an image of", "photo of")
+MEDIA = (
+    "a picture of",
+    "an illustration of",
+    "a flat illustration of",
+    "a drawing of",
+    "a photo of",
+    "an image of",
+    "photo of",
+)
 
 _LEFT_OUT = 0.1
 _COLOUR_WORDS: dict[str, tuple[str, ...]] = {

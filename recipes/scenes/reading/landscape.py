@@ -31,7 +31,7 @@ def landscape_verdicts(scene: Landscape, picture: Picture) -> dict[str, bool]:
 
 
 def _time(picture: Picture) -> str:
-    """The time whose sky, clear or overcast, is closest to the picture's upper edge and to the strip above the horizon."""
+    """The time whose sky, clear or overcast, is closest at the upper edge and above the horizon."""
     top, low = patch(picture, 0, 0, 1, 0.04), patch(picture, 0, 0.28, 1, 0.32)
     skies = sky_colours()
 
@@ -65,7 +65,11 @@ def _water(picture: Picture, scene: Landscape) -> str:
     table = {"water": lit(scene.time, WATER), "ground": lit(scene.time, GROUND_COLOURS[scene.ground])}
     wet: Mask = closest(picture, table)["water"]
     middle = float(wet[round(0.72 * SIZE) : round(0.8 * SIZE)].mean())
-    edges = float(np.concatenate([wet[round(0.68 * SIZE) : round(0.84 * SIZE), :3], wet[round(0.68 * SIZE) : round(0.84 * SIZE), -3:]]).mean())
+    edges = float(
+        np.concatenate(
+            [wet[round(0.68 * SIZE) : round(0.84 * SIZE), :3], wet[round(0.68 * SIZE) : round(0.84 * SIZE), -3:]]
+        ).mean()
+    )
     stream = float(wet[round(0.93 * SIZE) :, round(0.45 * SIZE) : round(0.7 * SIZE)].mean())
     if edges > 0.6:
         return "sea"

@@ -37,7 +37,8 @@ def corners(picture: Picture) -> Colour:
 
 def distance(picture: Picture, colour: Colour) -> NDArray[np.float64]:
     """The Euclidean distance of each pixel from a colour."""
-    return np.sqrt(np.square(picture.astype(np.float64) - np.asarray(colour)).sum(axis=-1))
+    apart: NDArray[np.float64] = np.sqrt(np.square(picture.astype(np.float64) - np.asarray(colour)).sum(axis=-1))
+    return apart
 
 
 def nearest(colour: Colour, table: Mapping[str, Colour] = PALETTE) -> str:
@@ -72,7 +73,12 @@ def blobs(mask: Mask, smallest: int = 1) -> list[Blob]:
     """The connected regions of a mask with at least `smallest` pixels, largest first."""
     count, labels, statistics, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     found = [
-        Blob(int(statistics[index, cv2.CC_STAT_AREA]), *(centres[index] / SIZE), mask=labels == index)
+        Blob(
+            area=int(statistics[index, cv2.CC_STAT_AREA]),
+            x=float(centres[index][0]) / SIZE,
+            y=float(centres[index][1]) / SIZE,
+            mask=labels == index,
+        )
         for index in range(1, count)
     ]
     return sorted((blob for blob in found if blob.area >= smallest), key=lambda blob: -blob.area)

@@ -82,7 +82,9 @@ def _style(picture: Picture, ground: Colour) -> str:
     beside = np.median(away[round(0.6 * SIZE) : round(0.7 * SIZE), round(0.28 * SIZE) : round(0.32 * SIZE)])
     if beside > 45:
         return "long"
-    temples = [away[round(0.33 * SIZE) : round(0.38 * SIZE), column] for column in (round(0.25 * SIZE), round(0.74 * SIZE))]
+    temples = [
+        away[round(0.33 * SIZE) : round(0.38 * SIZE), column] for column in (round(0.25 * SIZE), round(0.74 * SIZE))
+    ]
     return "curly" if float(np.median(np.concatenate(temples))) > 45 else "short"
 
 
