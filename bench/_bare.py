@@ -1,10 +1,11 @@
-"""The least a gRPC server can do: `python -m bench._bare` echoes, `… _bare HOST:PORT` forwards there.
+"""The least a gRPC server can do. Messages are bytes: nothing is decoded, nothing is intercepted.
 
-Messages are bytes, nothing is decoded, nothing is intercepted. Prints its address once it serves.
+`python -m bench._bare` echoes; `… _bare HOST:PORT PATH KIND` forwards the method PATH there, KIND being `unary_unary`
+or `unary_stream`. Prints its address once it serves.
 """
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -12,17 +13,14 @@ import uvloop
 
 PATH = "/bench.v1.Bare/Call"
 
-Handler = Callable[[bytes, Any], Awaitable[bytes]]
-
 
 async def echo(request: bytes, context: Any) -> bytes:
     """Return what came."""
     return request
 
 
-def forward(channel: grpc.aio.Channel) -> Handler:
-    """Return a handler that hands the call on through `channel`."""
-    call: Any = channel.unary_unary(PATH)
+def forward_one(call: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    """Return a handler that hands a unary call on."""
 
     async def handler(request: bytes, context: Any) -> bytes:
         answer: bytes = await call(request)
@@ -31,12 +29,25 @@ def forward(channel: grpc.aio.Channel) -> Handler:
     return handler
 
 
-async def serve(target: str | None) -> None:
+def forward_stream(call: Any) -> Callable[[bytes, Any], AsyncIterator[bytes]]:
+    """Return a handler that hands a call with a streamed answer on."""
+
+    async def handler(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        async for message in call(request):
+            yield message
+
+    return handler
+
+
+async def serve(target: str = "", path: str = PATH, kind: str = "unary_unary") -> None:
     """Serve until killed."""
-    behave = forward(grpc.aio.insecure_channel(target)) if target else echo
-    service, _, method = PATH.strip("/").partition("/")
+    behave: Any = echo
+    if target:
+        call = getattr(grpc.aio.insecure_channel(target), kind)(path)
+        behave = forward_one(call) if kind == "unary_unary" else forward_stream(call)
+    service, _, method = path.strip("/").partition("/")
+    methods = {method: getattr(grpc, f"{kind}_rpc_method_handler")(behave)}
     server = grpc.aio.server()
-    methods: Any = {method: grpc.unary_unary_rpc_method_handler(behave)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -45,4 +56,4 @@ async def serve(target: str | None) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1] if len(sys.argv) > 1 else None))
+    uvloop.run(serve(*sys.argv[1:]))

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-LOGS = Path("out/bench")
-"""Where the processes that a benchmark starts write their logs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import uvloop
 
 from atelier.common.v1 import decision_pb2
 from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
-from bench._figures import LOGS, Figure, percentile
-from deploy.local.studio import Studio
+from bench._figures import Figure, percentile
+from bench._parts import only
 
 _PROMPTS = (
     "a portrait of an old sailor, soft light",
@@ -30,7 +30,10 @@ def run() -> list[Figure]:
 
 
 async def _run() -> list[Figure]:
-    async with Studio(LOGS) as studio, grpc.aio.insecure_channel(studio.address) as channel:
+    async with (
+        only("rewrite_llm", "imagegen", "router") as studio,
+        grpc.aio.insecure_channel(studio.address) as channel,
+    ):
         stub = image_service_pb2_grpc.ImageServiceStub(channel)
         with_judge = await _figures(stub, "with rewrite_llm")
         judge = studio.running["rewrite_llm"]

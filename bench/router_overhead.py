@@ -6,11 +6,8 @@ both kinds alternate, so that whatever else the machine does hits both alike.
 """
 
 import asyncio
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +16,8 @@ import uvloop
 
 from atelier.voice.v1 import voice_service_pb2, voice_service_pb2_grpc
 from bench._bare import PATH
-from bench._figures import LOGS, Figure, percentile
-from deploy.local.studio import Studio
+from bench._figures import Figure, percentile
+from bench._parts import helper, only
 
 _CLIENTS = 32
 _ROUNDS = 20
@@ -43,17 +40,16 @@ class Measured:
 
 def run() -> list[Figure]:
     """Start the servers, measure, stop them."""
-    with _bare() as echo, _bare(echo) as forwarder:
-        return uvloop.run(_beside_studio(forwarder))
+    with helper("_bare") as echo, helper("_bare", echo, PATH, "unary_unary") as forwarder:
+        return uvloop.run(_measure(forwarder))
 
 
-async def _beside_studio(forwarder: str) -> list[Figure]:
-    async with Studio(LOGS) as studio:
-        return await _measure(forwarder, studio.address)
-
-
-async def _measure(forwarder: str, router: str) -> list[Figure]:
-    async with grpc.aio.insecure_channel(forwarder) as bare_channel, grpc.aio.insecure_channel(router) as channel:
+async def _measure(forwarder: str) -> list[Figure]:
+    async with (
+        only("voice", "router") as studio,
+        grpc.aio.insecure_channel(forwarder) as bare_channel,
+        grpc.aio.insecure_channel(studio.address) as channel,
+    ):
         request = await _smallest_request(channel)
         routed = _caller(channel, _GET_VOICE, request)
         bare = _caller(bare_channel, PATH, await routed())
@@ -117,14 +113,3 @@ def _figures(bare: Measured, routed: Measured) -> list[Figure]:
         Figure(f"router and voice with {_CLIENTS} clients", rates["routed"], "calls/s", len(routed.rates)),
         Figure(f"bare forwarder and echo with {_CLIENTS} clients", rates["bare"], "calls/s", len(bare.rates)),
     ]
-
-
-@contextmanager
-def _bare(*arguments: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "bench._bare", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()

@@ -1,28 +1,33 @@
 """What the router adds to a streamed picture, and whether it keeps many streams apart.
 
-The same small picture is asked for at imagegen itself and through the router, by turns; the model is named, so the
-router screens the prompt but does not choose. The time rewrite_llm takes to screen is shown and taken off: what is left
-is the router's own. Then many streams run at once, and each must bring its picture whole.
+An image server sends a picture of one MiB that is ready at once (`bench._pictures`): 20 progress events, 16 chunks. The
+same picture is asked for there, through a bare forwarder and through the router, by turns; the model is named, so the
+router screens the prompt but does not choose. The time rewrite_llm takes to screen is taken off: what is left is the
+router's own. Then many streams run at once, and each must bring its picture whole.
 """
 
 import asyncio
 import hashlib
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 import uvloop
 
 from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
-from bench._figures import LOGS, Figure, percentile
-from deploy.local.studio import Studio
+from bench._figures import Figure, percentile
+from bench._parts import helper, only
 
-_PAIRS = 40
-_WARM_UP = 3
+if TYPE_CHECKING:
+    from atelier.imagegen.v1.image_service_pb2_grpc import ImageServiceAsyncStub
+
+_GENERATE = "/atelier.imagegen.v1.ImageService/Generate"
+_ROUNDS = 150
+_WARM_UP = 10
 _STREAMS = 64
-_TIMEOUT_S = 300.0
-
-GenerateRequest = image_service_pb2.GenerateRequest
+_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,69 +36,51 @@ class Stream:
 
     seconds: float
     screen_s: float
-    model: str
     whole: bool
-    """Whether every picture announced arrived with the SHA-256 announced, and the summary last."""
+    """Whether the picture has the SHA-256 that was announced, and the summary came last."""
 
 
 def run() -> list[Figure]:
-    """Start the studio, measure, stop it."""
-    return uvloop.run(_run())
+    """Start the servers, measure, stop them."""
+    with helper("_pictures") as pictures, helper("_bare", pictures, _GENERATE, "unary_stream") as forwarder:
+        return uvloop.run(_measure(pictures, forwarder))
 
 
-async def _run() -> list[Figure]:
-    async with (
-        Studio(LOGS) as studio,
-        grpc.aio.insecure_channel(studio.services["imagegen"].address) as direct_channel,
-        grpc.aio.insecure_channel(studio.address) as routed_channel,
-    ):
-        direct = image_service_pb2_grpc.ImageServiceStub(direct_channel)
-        routed = image_service_pb2_grpc.ImageServiceStub(routed_channel)
-        return [*await _added(direct, routed), await _together(routed)]
+async def _measure(pictures: str, forwarder: str) -> list[Figure]:
+    async with AsyncExitStack() as stack:
+        targets = {"ATELIER_ROUTER_IMAGEGEN_TARGETS": pictures}
+        studio = await stack.enter_async_context(only("rewrite_llm", "router", router=targets))
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(address))
+            for address in (pictures, forwarder, studio.address)
+        ]
+        stubs = [image_service_pb2_grpc.ImageServiceStub(channel) for channel in channels]
+        rounds = [[await _stream(stub) for stub in stubs] for _ in range(_WARM_UP + _ROUNDS)]
+        together = await asyncio.gather(*(_stream(stubs[-1]) for _ in range(_STREAMS)))
+    return _figures(rounds[_WARM_UP:], together)
 
 
-async def _added(
-    direct: "image_service_pb2_grpc.ImageServiceAsyncStub", routed: "image_service_pb2_grpc.ImageServiceAsyncStub"
-) -> list[Figure]:
-    model = (await _stream(direct, seed=0)).model
-    for _ in range(_WARM_UP):
-        await _stream(routed, model=model, seed=0)
-    pairs = [
-        (await _stream(direct, model=model, seed=seed), await _stream(routed, model=model, seed=seed))
-        for seed in range(_PAIRS)
-    ]
-    added = [there.seconds - here.seconds for here, there in pairs]
-    own = [extra - there.screen_s for extra, (_, there) in zip(added, pairs, strict=True)]
+def _figures(rounds: list[list[Stream]], together: list[Stream]) -> list[Figure]:
+    def p50(what: str, seconds: list[float], aim: str = "") -> Figure:
+        return Figure(f"p50 {what}", 1000 * percentile(seconds, 0.5), "ms", len(seconds), aim)
+
+    whole = sum(stream.whole for stream in together)
     return [
-        Figure("p50 added by the router itself", 1000 * percentile(own, 0.5), "ms", _PAIRS, aim="< 3"),
-        Figure("p50 added in all, screening included", 1000 * percentile(added, 0.5), "ms", _PAIRS),
-        Figure(
-            "p50 of a picture at imagegen", 1000 * percentile([pair[0].seconds for pair in pairs], 0.5), "ms", _PAIRS
-        ),
+        p50("added by the router itself", [r.seconds - r.screen_s - d.seconds for d, _, r in rounds], aim="< 3"),
+        p50("added by a bare forwarder", [f.seconds - d.seconds for d, f, _ in rounds]),
+        p50("added by the router, screening included", [r.seconds - d.seconds for d, _, r in rounds]),
+        p50("of the stream with nothing between", [d.seconds for d, _, _ in rounds]),
+        Figure(f"of {_STREAMS} streams at once, arrived whole", whole, "streams", _STREAMS, aim=f"{_STREAMS}"),
     ]
 
 
-async def _together(routed: "image_service_pb2_grpc.ImageServiceAsyncStub") -> Figure:
-    streams = await asyncio.gather(*(_stream(routed, seed=seed) for seed in range(_STREAMS)))
-    whole = sum(stream.whole for stream in streams)
-    return Figure(f"streams of {_STREAMS} at once that arrived whole", whole, "streams", _STREAMS, aim=f"{_STREAMS}")
-
-
-async def _stream(stub: "image_service_pb2_grpc.ImageServiceAsyncStub", *, seed: int, model: str = "") -> Stream:
-    request = GenerateRequest(prompt="a red house by the sea", model=model, seed=seed, width=64, height=64, steps=2)
+async def _stream(stub: "ImageServiceAsyncStub") -> Stream:
+    request = image_service_pb2.GenerateRequest(prompt="a red house by the sea", model="ready")
     began = time.perf_counter()
-    wanted, digests, data, last = list[str](), list[str](), b"", None
-    async for event in stub.Generate(request, timeout=_TIMEOUT_S):
-        last = event
-        if event.HasField("image"):
-            wanted.append(event.image.sha256)
-            data = b""
-        elif event.HasField("chunk"):
-            data += event.chunk.data
-            digests.append(hashlib.sha256(data).hexdigest())
+    events = [event async for event in stub.Generate(request, timeout=_TIMEOUT_S)]
     seconds = time.perf_counter() - began
-    assert last is not None
-    summary = last.summary
-    screen_s = sum(stage.seconds for stage in summary.stages if stage.stage == "screen")
-    whole = last.HasField("summary") and set(wanted) <= set(digests) and len(wanted) + summary.blocked == 1
-    return Stream(seconds, screen_s, summary.model, whole)
+    wanted = next(event.image.sha256 for event in events if event.HasField("image"))
+    picture = b"".join(event.chunk.data for event in events)
+    whole = events[-1].HasField("summary") and hashlib.sha256(picture).hexdigest() == wanted
+    screen_s = sum(stage.seconds for stage in events[-1].summary.stages if stage.stage == "screen")
+    return Stream(seconds, screen_s, whole)

@@ -4,7 +4,7 @@ Messages are neither decoded nor encoded on the way, whatever the method and how
 added to the service's proto is relayed without any change here.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -53,11 +53,12 @@ class Relay:
     def _method(self, method: MethodDescriptor) -> Handler:
         kind = ("stream" if method.client_streaming else "unary") + ("_stream" if method.server_streaming else "_unary")
         path = f"/{method.containing_service.full_name}/{method.name}"
-        relay = self._stream if method.server_streaming else self._single
-        handler: Handler = getattr(grpc, f"{kind}_rpc_method_handler")(relay(kind, path, method.name))
+        announce = self._announce.get(method.name)
+        relay = self._stream(kind, path, announce) if method.server_streaming else self._single(kind, path)
+        handler: Handler = getattr(grpc, f"{kind}_rpc_method_handler")(relay)
         return handler
 
-    def _single(self, kind: str, path: str, _name: str) -> Callable[[Any, Context], Any]:
+    def _single(self, kind: str, path: str) -> Callable[[Any, Context], Awaitable[bytes]]:
         async def relay(request: Any, context: Context) -> bytes:
             with self._slots.one(), self._lease() as server:
                 answer: bytes = await self._begin(server, kind, path, request, context)
@@ -65,9 +66,9 @@ class Relay:
 
         return relay
 
-    def _stream(self, kind: str, path: str, name: str) -> Callable[[Any, Context], Any]:
-        announce = self._announce.get(name)
-
+    def _stream(
+        self, kind: str, path: str, announce: Announce | None
+    ) -> Callable[[Any, Context], AsyncIterator[bytes]]:
         async def relay(request: Any, context: Context) -> AsyncIterator[bytes]:
             with self._slots.one(), self._lease() as server:
                 call = self._begin(server, kind, path, request, context)
