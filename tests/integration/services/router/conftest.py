@@ -251,11 +251,8 @@ async def router_at(
     imagegen: str = NOWHERE, rewrite: str = NOWHERE, voice: str = NOWHERE, **settings: Any
 ) -> AsyncIterator[Client]:
     """Run a router over the given targets inside the block, which gets a client of it."""
-    app = build(
-        local(
-            RouterSettings, port=0, imagegen_targets=imagegen, rewrite_target=rewrite, voice_targets=voice, **settings
-        )
-    )
+    targets = {"imagegen_targets": imagegen, "rewrite_target": rewrite, "voice_targets": voice}
+    app = build(local(RouterSettings, port=0, **{"probe_timeout_s": 10.0, **targets, **settings}))
     async with app.serving() as address, grpc.aio.insecure_channel(address) as channel:
         yield Client(channel)
 
