@@ -52,6 +52,24 @@ async def test_an_unknown_method_makes_no_label(serve_toy: ServeToy, registry: C
     assert {str(sample.labels) for metric in registry.collect() for sample in metric.samples} == before
 
 
+async def test_a_call_under_way_is_a_task_more(serve_toy: ServeToy, registry: CollectorRegistry) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def wait(text: str) -> str:
+        entered.set()
+        await leave.wait()
+        return text
+
+    toy = await serve_toy(wait)
+    before = registry.get_sample_value("asyncio_tasks") or 0
+    asking = asyncio.create_task(toy.ask("Unary", "hello"))
+    await entered.wait()
+    during = registry.get_sample_value("asyncio_tasks") or 0
+    leave.set()
+    await asking
+    assert before < during
+
+
 async def test_the_endpoint_serves_the_registry() -> None:
     registry = metrics.new_registry("toy", "1")
     async with metrics.endpoint(registry, "127.0.0.1", 0) as address:
