@@ -23,8 +23,8 @@ from services.imagegen.widths import Widths
 AGEING = 8
 """Steps of others that lift a waiting picture by one priority class."""
 
-OnStep = Callable[[int, Pixels | None], None]
-"""Called on the device thread with the steps done and, where one was asked for, a preview."""
+OnStep = Callable[[int, int, Pixels | None], None]
+"""Called on the device thread with the steps done, the steps in all and, where one was asked for, a preview."""
 OnBatch = Callable[[int, float], None]
 """Called on the device thread with the width of a batch and the seconds its step took."""
 
@@ -107,7 +107,7 @@ class Batcher:
         *,
         priority: Priority = Priority.NORMAL,
         deadline: float | None = None,
-        on_step: OnStep = lambda _done, _preview: None,
+        on_step: OnStep = lambda _done, _total, _preview: None,
     ) -> Made:
         """Make a picture. Cancelling returns once the device thread has left the job.
 
@@ -222,7 +222,7 @@ class Batcher:
         entry.reported = state.done
         every = entry.job.preview_every
         wanted = every > 0 and state.done % every == 0 and state.done < state.total
-        entry.on_step(state.done, self.engine.preview(state) if wanted else None)
+        entry.on_step(state.done, state.total, self.engine.preview(state) if wanted else None)
 
     def _finish(self, entry: Entry, state: State) -> None:
         began = self._clock()

@@ -152,7 +152,7 @@ class Generate:
             priority=request.priority,
             deadline=run.deadline,
             emit=run.events.put,
-            on_step=lambda done, preview: self._stepped(run, index, done, preview),
+            on_step=lambda *step: self._stepped(run, index, *step),
             on_loaded=on_loaded,
             refit=lambda row, job: self._refit(request, row, job),
         )
@@ -182,12 +182,12 @@ class Generate:
         height, width, _ = accepted.pixels.shape
         return Picture(course.index, request.format, data, job.seed, width, height, accepted.verdict)
 
-    def _stepped(self, run: _Run, index: int, done: int, preview: Pixels | None) -> None:
+    def _stepped(self, run: _Run, index: int, done: int, total: int, preview: Pixels | None) -> None:
         """Tell of a step. Called on the device thread."""
         now = self._clock()
         run.denoising_since = run.denoising_since or now
-        run.done[index] = done
-        step, total = sum(run.done.values()), run.plan.first.steps * run.plan.request.count
+        run.done[index], total = done, total * run.plan.request.count
+        step = sum(run.done.values())
         passed = now - run.denoising_since
         eta_s = passed / (step - 1) * (total - step) if step > 1 else 0.0
         run.events.put(Progress(min(step, total), total, eta_s), droppable=True)

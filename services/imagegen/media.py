@@ -69,6 +69,7 @@ def record(job: Job, model: str, place: str, version: str) -> dict[str, str]:
         "guidance": job.guidance,
         "seed": job.seed,
         "scheduler": job.scheduler,
+        "strength": job.source.strength if job.source else None,
         "adapters": {each.id: each.weight for each in job.adapters},
         "version": version,
     }

@@ -37,7 +37,8 @@ class Plan:
     def work(self) -> float:
         """Amount of work, proportional to time: steps x megapixels x forward passes, over all pictures."""
         passes = 2 if self.row.cfg == "true" and self.first.guidance > 1 else 1
-        return self.first.steps * self.first.width * self.first.height / 1e6 * passes * self.request.count
+        share = self.first.source.strength if self.first.source else 1.0
+        return share * self.first.steps * self.first.width * self.first.height / 1e6 * passes * self.request.count
 
     def job(self, index: int) -> Job:
         """Return the job of picture `index`."""

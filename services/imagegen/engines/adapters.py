@@ -17,17 +17,19 @@ class Wardrobe:
         self._pipeline = pipeline
         self._path_of = path_of
         self._loaded: dict[str, str] = {}
-        self._worn: tuple[AdapterChoice, ...] = ()
+        self._worn: tuple[AdapterChoice, ...] | None = ()
+        """None while the set is being changed, and after a change that failed."""
 
     def wear(self, adapters: tuple[AdapterChoice, ...]) -> None:
         """Make exactly these adapters effective. Raises `ModelUnavailable` if one cannot be loaded."""
         if adapters == self._worn:
             return
+        self._worn = None
         names = [self._load(each.id) for each in adapters]
         if adapters:
             self._pipeline.enable_lora()
             self._pipeline.set_adapters(names, [each.weight for each in adapters])
-        else:
+        elif self._loaded:
             self._pipeline.disable_lora()
         self._worn = adapters
         self._drop_beyond_limit(adapters)
@@ -41,7 +43,6 @@ class Wardrobe:
                 self._pipeline.load_lora_weights(path, adapter_name=name, use_safetensors=True)
             except (OSError, ValueError, RuntimeError) as error:
                 raise ModelUnavailable(f"adapter {adapter_id} cannot be loaded from {path.name}: {error}") from error
-            self._worn = ()  # a freshly loaded adapter is active
         self._loaded[adapter_id] = name
         return name
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from PIL import Image
 
 from services.imagegen.catalog import ModelRow
 from services.imagegen.domain import Decoded, Job, Pixels
@@ -35,6 +36,8 @@ class FluxState:
     negative: Embeddings | None
     """The same of the negative prompt; None without a second forward pass."""
     scheduler: Any
+    first: int
+    """Index of the first scheduled step that is taken: over 0 when starting from a picture."""
     done: int = 0
     clean: torch.Tensor | None = None
     """Estimate of the final latents, kept only when previews are wanted."""
@@ -42,12 +45,12 @@ class FluxState:
     @property
     def total(self) -> int:
         """Denoising steps in all."""
-        return len(self.scheduler.timesteps)
+        return len(self.scheduler.timesteps) - self.first
 
     @property
     def timestep(self) -> torch.Tensor:
         """The timestep of the next step, 1000 to 0."""
-        timestep: torch.Tensor = self.scheduler.timesteps[self.done]
+        timestep: torch.Tensor = self.scheduler.timesteps[self.first + self.done]
         return timestep
 
 
@@ -60,6 +63,7 @@ class FluxEngine:
         self._pipeline = pipeline
         self._transformer = pipeline.transformer
         self._device = pipeline.transformer.device
+        self._patch_side = pipeline.vae_scale_factor * 2
         self._adapters = Wardrobe(pipeline, adapter_path)
         self._prompts = PromptCache()
 
@@ -75,7 +79,8 @@ class FluxEngine:
             text = self._encode(job, job.prompt)
             guided = self._row.cfg == "true" and job.guidance > 1
             negative = self._encode(job, job.negative_prompt) if guided else None
-            latents = self._noise(job, text[0].dtype)
+            scheduler, first = self._scheduler(job)
+            latents = self._start(job, scheduler, first, text[0].dtype)
         key = (job.width, job.height, job.adapters, guided)
         return FluxState(
             job=job,
@@ -83,7 +88,8 @@ class FluxEngine:
             latents=latents,
             text=text,
             negative=negative,
-            scheduler=self._scheduler(job, latents.shape[1]),
+            scheduler=scheduler,
+            first=first,
         )
 
     def step(self, states: Sequence[FluxState], pulse: Pulse) -> None:
@@ -122,20 +128,12 @@ class FluxEngine:
 
         return self._prompts.get((prompt, job.adapters), encode)
 
-    def _noise(self, job: Job, dtype: torch.dtype) -> torch.Tensor:
-        """Return packed noise. The generator is the CPU's, so that a seed means the same on every device."""
-        generator = torch.Generator("cpu").manual_seed(job.seed)
-        channels = self._transformer.config.in_channels // 4
-        latents, _ = self._pipeline.prepare_latents(1, channels, job.height, job.width, dtype, self._device, generator)
-        packed: torch.Tensor = latents
-        return packed
-
-    def _scheduler(self, job: Job, patches: int) -> Any:
-        saved = self._pipeline.scheduler.config
-        scheduler = FlowMatchEulerDiscreteScheduler.from_config(saved)
-        config = scheduler.config
+    def _scheduler(self, job: Job) -> tuple[Any, int]:
+        """Return a scheduler of the job's own, and the index of its first step."""
+        scheduler = FlowMatchEulerDiscreteScheduler.from_config(self._pipeline.scheduler.config)
+        config, side = scheduler.config, self._patch_side
         shift = calculate_shift(
-            patches,
+            (job.height // side) * (job.width // side),
             config.get("base_image_seq_len", 256),
             config.get("max_image_seq_len", 4096),
             config.get("base_shift", 0.5),
@@ -143,8 +141,32 @@ class FluxEngine:
         )
         sigmas = np.linspace(1.0, 1 / job.steps, job.steps)
         scheduler.set_timesteps(sigmas=sigmas, mu=shift, device=self._device)
-        scheduler.set_begin_index(0)
-        return scheduler
+        skipped = 0 if job.source is None else min(int(job.steps - job.steps * job.source.strength), job.steps - 1)
+        scheduler.set_begin_index(skipped)
+        return scheduler, skipped
+
+    def _start(self, job: Job, scheduler: Any, first: int, dtype: torch.dtype) -> torch.Tensor:
+        """Return packed noise, or the source picture as noisy as the first step expects it.
+
+        The generator is the CPU's, so that a seed means the same on every device.
+        """
+        generator = torch.Generator("cpu").manual_seed(job.seed)
+        source = None if job.source is None else self._encode_picture(job, job.source.pixels, dtype, generator)
+        channels = self._transformer.config.in_channels // 4
+        noise, _ = self._pipeline.prepare_latents(1, channels, job.height, job.width, dtype, self._device, generator)
+        packed: torch.Tensor = noise
+        if source is not None:
+            packed = scheduler.scale_noise(source, scheduler.timesteps[first : first + 1], noise)
+        return packed
+
+    def _encode_picture(self, job: Job, pixels: Pixels, dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+        """Return a picture, fitted to the job's size, as packed latents."""
+        vae = self._pipeline.vae
+        image = self._pipeline.image_processor.preprocess(Image.fromarray(pixels), height=job.height, width=job.width)
+        latents = vae.encode(image.to(self._device, vae.dtype)).latent_dist.sample(generator)
+        latents = ((latents - vae.config.shift_factor) * vae.config.scaling_factor).to(dtype)
+        packed: torch.Tensor = self._pipeline._pack_latents(latents, *latents.shape)
+        return packed
 
     def _velocities(self, states: Sequence[FluxState]) -> torch.Tensor:
         """Return each state's velocity, guided where the model is guided by a second pass."""
@@ -180,7 +202,7 @@ class FluxEngine:
 
     def _positions(self, job: Job, dtype: torch.dtype) -> torch.Tensor:
         """Return the (row, column) of every patch, shape (patches, 3)."""
-        side = self._pipeline.vae_scale_factor * 2
+        side = self._patch_side
         positions: torch.Tensor = self._pipeline._prepare_latent_image_ids(
             1, job.height // side, job.width // side, self._device, dtype
         )
@@ -188,7 +210,7 @@ class FluxEngine:
 
     def _advance(self, state: FluxState, velocity: torch.Tensor) -> None:
         if state.job.preview_every:
-            state.clean = state.latents - state.scheduler.sigmas[state.done].to(velocity.dtype) * velocity
+            state.clean = state.latents - state.scheduler.sigmas[state.first + state.done].to(velocity.dtype) * velocity
         state.latents = state.scheduler.step(velocity, state.timestep, state.latents, return_dict=False)[0]
         state.done += 1
 

@@ -28,6 +28,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     tiny.save_flux(folder / "tiny_flux")
     tiny.save_sdxl(folder / "tiny_sdxl")
+    tiny.save_sd3(folder / "tiny_sd3")
     tiny.save_lora(folder / "tiny_flux", folder / "tiny_lora")
     return folder
 

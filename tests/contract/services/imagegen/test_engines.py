@@ -13,7 +13,7 @@ from tests.contract.services.imagegen.conftest import Build
 from tests.unit.services.imagegen import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
-FAMILIES = pytest.mark.parametrize("base", [rows.FLUX, rows.SDXL], ids=["flux", "sdxl"])
+FAMILIES = pytest.mark.parametrize("base", [rows.FLUX, rows.SDXL, rows.SD3], ids=["flux", "sdxl", "sd3"])
 
 
 @FAMILIES
@@ -112,7 +112,7 @@ def test_a_nan_in_the_decoder_is_noticed(fresh: Build, base: dict[str, Any]) -> 
 
 @FAMILIES
 def test_a_nan_in_the_latents_is_noticed_and_not_worth_decoding_again(fresh: Build, base: dict[str, Any]) -> None:
-    core = "transformer" if base is rows.FLUX else "unet"
+    core = "unet" if base is rows.SDXL else "transformer"
     decoded = runs.alone(_broken(fresh(base, dtype="bfloat16"), core), runs.job())
 
     assert (decoded.finite, decoded.can_decode_fp32) == (False, False)

@@ -93,7 +93,7 @@ def test_an_adapter_that_is_not_there_is_a_typed_error_and_changes_nothing(build
     before = runs.alone(engine, runs.job()).pixels
 
     with pytest.raises(ModelUnavailable, match="no_such_lora"):
-        engine.prepare(runs.job(adapters=(AdapterChoice("no_such_lora"),)))
+        engine.prepare(runs.job(adapters=(AdapterChoice("tiny_lora"), AdapterChoice("no_such_lora"))))
 
     assert runs.apart(runs.alone(engine, runs.job()).pixels, before) == 0
 

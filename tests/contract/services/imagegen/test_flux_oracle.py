@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxImg2ImgPipeline
+from PIL import Image
 
+from services.imagegen.domain import AdapterChoice, SourceImage
 from tests.contract.services.imagegen import runs, tiny
 from tests.contract.services.imagegen.conftest import Build, Load
 from tests.unit.services.imagegen import rows
@@ -70,9 +73,27 @@ def test_bfloat16_is_the_library_s_to_the_bit(build: Build, load: Load) -> None:
     assert runs.apart(pixels, expected) == 0
 
 
-def test_an_adapter_does_what_it_does_in_the_library(build: Build, load: Load, models_dir: Any) -> None:
-    from services.imagegen.domain import AdapterChoice
+@pytest.mark.parametrize(("strength", "steps"), [(1.0, 4), (0.6, 5), (0.25, 8)])
+def test_a_picture_from_a_picture_is_the_library_s_to_the_bit(
+    build: Build, load: Load, strength: float, steps: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    pipeline = FluxImg2ImgPipeline.from_pipe(load(rows.row(rows.FLUX)))
+    pipeline.set_progress_bar_config(disable=True)
+    expected = oracle(pipeline, image=Image.fromarray(pixels), strength=strength, num_inference_steps=steps)
 
+    job = runs.job(guidance=1.0, steps=steps, source=SourceImage(pixels, None, strength))
+
+    assert runs.apart(runs.alone(build(), job).pixels, expected) == 0
+
+
+def test_the_faintest_change_of_a_picture_takes_one_step(build: Build) -> None:
+    source = SourceImage(np.zeros((32, 32, 3), np.uint8), None, 0.01)
+
+    assert build().prepare(runs.job(steps=8, source=source)).total == 1
+
+
+def test_an_adapter_does_what_it_does_in_the_library(build: Build, load: Load, models_dir: Any) -> None:
     pipeline = load(rows.row(rows.FLUX))
     pipeline.load_lora_weights(models_dir / "tiny_lora", adapter_name="worn")
     pipeline.set_adapters(["worn"], [0.8])

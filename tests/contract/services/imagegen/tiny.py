@@ -12,6 +12,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -101,9 +103,9 @@ def _clip_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
 
 
-def _t5() -> T5EncoderModel:
+def _t5(width: int = 32) -> T5EncoderModel:
     return T5EncoderModel(
-        T5Config(vocab_size=64, d_model=32, d_ff=37, d_kv=8, num_heads=4, num_layers=1, decoder_start_token_id=0)
+        T5Config(vocab_size=64, d_model=width, d_ff=37, d_kv=8, num_heads=4, num_layers=1, decoder_start_token_id=0)
     ).eval()
 
 
@@ -147,6 +149,35 @@ def save_sdxl(folder: Path, *, seed: int = 0) -> Path:
         ),
         scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1),
         add_watermarker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def save_sd3(folder: Path, *, seed: int = 0) -> Path:
+    """Save a Stable Diffusion 3 pipeline of some ten thousand parameters and return its folder."""
+    torch.manual_seed(seed)
+    pipeline = StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(
+            sample_size=16,
+            patch_size=1,
+            in_channels=4,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            caption_projection_dim=32,
+            joint_attention_dim=64,
+            pooled_projection_dim=64,
+            out_channels=4,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_vae(),
+        text_encoder=CLIPTextModelWithProjection(_clip_config()).eval(),
+        tokenizer=_clip_tokenizer(),
+        text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),
+        tokenizer_2=_clip_tokenizer(),
+        text_encoder_3=_t5(width=64),
+        tokenizer_3=_t5_tokenizer(),
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder

@@ -49,11 +49,11 @@ class Outcome:
 class Client:
     """Calls one server."""
 
-    def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry) -> None:
+    def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry | None = None) -> None:
         self.images = image_service_pb2_grpc.ImageServiceStub(channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(channel)
         self.channel = channel
-        self._registry = registry
+        self._registry = registry or CollectorRegistry()
 
     async def generate(self, **request: Any) -> Outcome:
         """Make pictures and collect what is sent."""

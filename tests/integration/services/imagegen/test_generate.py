@@ -162,6 +162,15 @@ async def test_an_adapter_can_be_asked_for(client: Client) -> None:
     assert runs.apart(pixels(asked.files[0]), pixels(special.files[0])) == 0
 
 
+async def test_a_picture_can_start_from_a_picture(client: Client) -> None:
+    first = await client.generate()
+    source = imagegen_pb2.SourceImage(data=first.files[0], strength=0.5)
+    second = await client.generate(source=source, steps=4, seed=8)
+
+    assert [each.step for each in second.of("progress")] == [1, 2]
+    assert second.files != first.files
+
+
 async def test_two_models_are_worked_on_side_by_side(client: Client) -> None:
     outcomes = await asyncio.gather(
         client.generate(steps=10), client.generate(steps=10, model="other_flux"), client.generate(steps=10)

@@ -69,13 +69,13 @@ class Rewriting(rewrite_service_pb2_grpc.RewriteServiceServicer):
         self.asked: list[rewrite_service_pb2.RewritePromptRequest] = []
         self._verdict = verdict
 
-    async def SelectModel(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def SelectModel(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
-    async def ScreenPrompt(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ScreenPrompt(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
-    async def RewritePrompt(  # noqa: N802
+    async def RewritePrompt(
         self, request: rewrite_service_pb2.RewritePromptRequest, context: Any
     ) -> rewrite_service_pb2.RewritePromptResponse:
         self.asked.append(request)

@@ -11,7 +11,7 @@ FLUX: dict[str, Any] = {
     "source": "tiny_flux",
     "license": "Apache-2.0",
     "strengths": "Nothing at all: random weights.",
-    "capabilities": ["text_to_image", "negative_prompt", "adapters"],
+    "capabilities": ["text_to_image", "image_to_image", "negative_prompt", "adapters"],
     "steps": {"default": 3, "min": 1, "max": 50},
     "guidance": {"default": 4.0, "min": 0, "max": 10},
     "size": {"default": [32, 32], "min": 16, "max": 64, "multiple_of": 4},
@@ -28,6 +28,14 @@ SDXL: dict[str, Any] = {
     "source": "tiny_sdxl",
     "capabilities": ["text_to_image", "negative_prompt"],
     "schedulers": ["euler", "euler_a", "ddim", "dpmpp_2m", "dpmpp_2m_karras", "unipc"],
+}
+SD3: dict[str, Any] = {
+    **FLUX,
+    "id": "tiny_sd3",
+    "display_name": "Tiny SD3",
+    "family": "sd3",
+    "source": "tiny_sd3",
+    "capabilities": ["text_to_image", "negative_prompt"],
 }
 
 

@@ -185,9 +185,11 @@ async def test_a_picture_that_does_not_fit_alone_fails_as_such(worker: DeviceWor
 
 async def test_every_step_is_reported_with_previews_where_wanted(worker: DeviceWorker) -> None:
     heard: list[tuple[int, bool]] = []
-    batcher = Batcher(FakeEngine(), worker)
 
-    await batcher.make(job(steps=5, preview_every=2), on_step=lambda done, look: heard.append((done, look is not None)))
+    def on_step(done: int, _: int, look: object) -> None:
+        heard.append((done, look is not None))
+
+    await Batcher(FakeEngine(), worker).make(job(steps=5, preview_every=2), on_step=on_step)
 
     assert heard == [(1, False), (2, True), (3, False), (4, True), (5, False)]
 
@@ -196,7 +198,7 @@ async def test_an_engine_that_takes_many_steps_in_a_call_reports_each_once(worke
     heard: list[int] = []
     batcher = Batcher(FakeEngine(max_batch=1, steps_per_call=9), worker)
 
-    await batcher.make(job(steps=4), on_step=lambda done, _: heard.append(done))
+    await batcher.make(job(steps=4), on_step=lambda done, *_: heard.append(done))
 
     assert heard == [1, 2, 3, 4]
 
@@ -206,7 +208,7 @@ async def test_a_long_call_is_cancelled_between_its_steps(worker: DeviceWorker) 
     task: asyncio.Task[object] | None = None
     loop, left = asyncio.get_running_loop(), threading.Event()
 
-    def on_step(done: int, _: object) -> None:
+    def on_step(done: int, *_: object) -> None:
         heard.append(done)
         if done == 2 and task is not None:
             loop.call_soon_threadsafe(task.cancel)
@@ -266,7 +268,7 @@ def entries(mix: list[tuple[Priority, int, int]]) -> list[Entry]:
     loop = asyncio.new_event_loop()
     made = []
     for arrival, (priority, key, steps) in enumerate(mix):
-        entry = Entry(job(steps=steps), priority, None, lambda _done, _look: None, arrival, loop.create_future())
+        entry = Entry(job(steps=steps), priority, None, lambda *_: None, arrival, loop.create_future())
         entry.state = FakeState(entry.job, key, steps)
         made.append(entry)
     loop.close()

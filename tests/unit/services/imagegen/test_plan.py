@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,7 +87,8 @@ def test_a_size_is_always_one_that_the_model_makes(width: int | None, height: in
 
 
 def test_what_the_model_cannot_do_at_all_is_refused_all_at_once() -> None:
-    source = SourceImage(pixels=None, mask=None, strength=0.5)  # type: ignore[arg-type]
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    source = SourceImage(pixels, mask=pixels[..., 0], strength=0.5)
     adapters = (AdapterChoice("lora"), AdapterChoice("other"), AdapterChoice("none"))
 
     assert violations(count=9, scheduler="euler", adapters=adapters, source=source) == [
@@ -94,7 +96,7 @@ def test_what_the_model_cannot_do_at_all_is_refused_all_at_once() -> None:
         "scheduler",
         "adapters[1].id",
         "adapters[2].id",
-        "source",
+        "source.mask",
     ]
 
 
