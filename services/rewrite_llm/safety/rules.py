@@ -133,7 +133,7 @@ def _fires(rule: Rule, term: Match[_Use], parts: _Parts) -> bool:
 
 
 def _is_near(term: Match[_Use], other: Match[_Use], within: int) -> bool:
-    return not term.overlaps(other) and (not within or term.distance(other) <= within)
+    return not other.lies_in(term) and (not within or term.distance(other) <= within)
 
 
 def _wording(rule: Rule, languages: Sequence[str], text: str) -> str:

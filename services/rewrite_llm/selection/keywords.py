@@ -29,6 +29,8 @@ class Topic(BaseModel):
     id: str
     strengths: tuple[str, ...]
     prompt: dict[str, tuple[str, ...]]
+    weight: float = 1.0
+    """How much it counts that a prompt asks for this topic."""
 
 
 class _Topics(BaseModel):
@@ -56,6 +58,7 @@ class Keywords:
         self._wishes = Lexicon(
             (phrase, topic.id) for topic in topics for phrases in topic.prompt.values() for phrase in phrases
         )
+        self._weights = {topic.id: topic.weight for topic in topics}
         self._profile = lru_cache(maxsize=1024)(self._read)
 
     def score(self, candidates: Sequence[Candidate], text: str) -> tuple[float, ...]:
@@ -68,7 +71,7 @@ class Keywords:
         places: dict[str, set[int]] = {}
         for match in self._wishes.find(view):
             places.setdefault(match.payload, set()).add(match.first)
-        return _unit({topic: math.sqrt(len(found)) for topic, found in places.items()})
+        return _unit({topic: self._weights[topic] * math.sqrt(len(found)) for topic, found in places.items()})
 
     def _read(self, candidate: Candidate) -> _Profile:
         told = views(f"{' '.join(candidate.tags)}. {candidate.strengths}")[0]

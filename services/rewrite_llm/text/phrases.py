@@ -1,14 +1,16 @@
 """Find many phrases in a text at once.
 
-A phrase is one or more words. A word may end in `*` (any ending), and `a|b` means either. Whole words only: "cock"
-is not in "cocktail". Scripts written without spaces (Chinese, Japanese) are matched character by character. Looking
-a word up is a dictionary access, so the time depends on the text and hardly on the number of phrases.
+A phrase is one or more words. A word may end in `*` (any ending) or begin with it (any beginning), and `a|b` means
+either. Whole words only: "cock" is not in "cocktail". Scripts written without spaces (Chinese, Japanese) are matched
+character by character. Looking a word up is a dictionary access, so the time depends on the text and hardly on the
+number of phrases.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Generic, TypeVar
 
 from services.rewrite_llm.text.normalise import View, fold
@@ -18,8 +20,19 @@ _TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 _SHORTEST_INSIDE = 4  # shorter words occur by chance in a run without word boundaries
 
 T = TypeVar("T")
-Word = tuple[str, bool]
-"""A word and whether it may go on."""
+
+
+class Open(Enum):
+    """Where a word may go on."""
+
+    NOWHERE = auto()
+    AT_THE_END = auto()
+    AT_THE_START = auto()
+
+
+Word = tuple[str, Open]
+Words = tuple[tuple[Word, ...], ...]
+"""The alternatives at each position of a phrase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,10 @@ class Match(Generic[T]):
         """Tell whether the two share a word."""
         return self.first < other.last and other.first < self.last
 
+    def lies_in(self, other: "Match[T]") -> bool:
+        """Tell whether all its words are the other's too."""
+        return other.first <= self.first and self.last <= other.last
+
     def distance(self, other: "Match[T]") -> int:
         """Return the number of words between the two; 0 if they touch or overlap."""
         return max(self.first - other.last, other.first - self.last, 0)
@@ -45,7 +62,7 @@ class Lexicon(Generic[T]):
     """Phrases, each with a payload that is handed back when the phrase is found."""
 
     def __init__(self, phrases: Iterable[tuple[str, T]]) -> None:
-        self._by_word: dict[Word, list[tuple[tuple[tuple[Word, ...], ...], T]]] = defaultdict(list)
+        self._by_word: dict[Word, list[tuple[Words, T]]] = defaultdict(list)
         self._single: dict[str, list[T]] = defaultdict(list)
         for phrase, payload in phrases:
             parsed = parse(phrase)
@@ -67,10 +84,11 @@ class Lexicon(Generic[T]):
                 if last <= len(words) and all(map(_accepts, rest, words[first + 1 : last])):
                     yield Match(payload, first, last, tokens[first][1], tokens[last - 1][2])
 
-    def _starting(self, word: str) -> Iterator[tuple[tuple[tuple[Word, ...], ...], T]]:
-        yield from self._by_word.get((word, False), ())
+    def _starting(self, word: str) -> Iterator[tuple[Words, T]]:
+        yield from self._by_word.get((word, Open.NOWHERE), ())
         for length in range(1, len(word) + 1):
-            yield from self._by_word.get((word[:length], True), ())
+            yield from self._by_word.get((word[:length], Open.AT_THE_END), ())
+            yield from self._by_word.get((word[-length:], Open.AT_THE_START), ())
 
     def _inside(self, run: str) -> Iterator[Match[T]]:
         for word, payloads in self._single.items():
@@ -79,7 +97,7 @@ class Lexicon(Generic[T]):
                 yield from (Match(payload, 0, 1, at, at + len(word)) for payload in payloads)
 
 
-def parse(phrase: str) -> tuple[tuple[Word, ...], ...]:
+def parse(phrase: str) -> Words:
     """Return the alternatives at each position of `phrase`.
 
     Raises:
@@ -98,13 +116,29 @@ def _positions(part: str) -> Iterator[tuple[Word, ...]]:
     if not all(tokens) or (len(alternatives) > 1 and any(len(each) > 1 for each in tokens)):
         raise ValueError(f"each alternative of {part!r} must be one word")
     if len(alternatives) > 1:
-        yield tuple((found[0], each.endswith("*")) for each, found in zip(alternatives, tokens, strict=True))
+        yield tuple((found[0], _openness(each)) for each, found in zip(alternatives, tokens, strict=True))
         return
     *others, last = tokens[0]
     for other in others:
-        yield ((other, False),)
-    yield ((last, part.endswith("*")),)
+        yield ((other, Open.NOWHERE),)
+    yield ((last, _openness(part)),)
+
+
+def _openness(word: str) -> Open:
+    if word.startswith("*"):
+        return Open.AT_THE_START
+    return Open.AT_THE_END if word.endswith("*") else Open.NOWHERE
 
 
 def _accepts(alternatives: tuple[Word, ...], word: str) -> bool:
-    return any(word == text or (open_ended and word.startswith(text)) for text, open_ended in alternatives)
+    return any(_matches(*alternative, word) for alternative in alternatives)
+
+
+def _matches(text: str, openness: Open, word: str) -> bool:
+    match openness:
+        case Open.AT_THE_END:
+            return word.startswith(text)
+        case Open.AT_THE_START:
+            return word.endswith(text)
+        case Open.NOWHERE:
+            return word == text
