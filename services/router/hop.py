@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from servekit.context import current
-from servekit.errors import DeadlineTooShort
 
 _HANDED_ON = frozenset({"authorization", "baggage", "traceparent", "tracestate"})
 """Metadata of the caller that is meant for every server on the way, besides the request id."""
@@ -25,14 +24,17 @@ class Hop:
 
 
 def onward(caller_metadata: Iterable[tuple[str, str | bytes]] | None, margin_s: float) -> Hop:
-    """Return the hop for the call being served, keeping `margin_s` seconds for the way back.
+    """Return the hop for the call being served, keeping time for the way back.
 
-    Raises `DeadlineTooShort` if no time is left beyond the margin.
+    That is `margin_s` seconds, but no more than a tenth of what is left. gRPC rounds the deadlines it sends up, by a
+    hundredth or so: a margin much smaller than that would let the next server outlast the caller.
     """
     call = current()
-    remaining_s = call.remaining_s()
-    if remaining_s is not None and remaining_s <= margin_s:
-        raise DeadlineTooShort(estimate_s=margin_s, remaining_s=remaining_s)
     handed_on = ((key, str(value)) for key, value in caller_metadata or () if key in _HANDED_ON)
-    deadline = None if call.deadline is None else call.deadline - margin_s
-    return Hop((*call.outgoing_metadata(), *handed_on), deadline)
+    return Hop((*call.outgoing_metadata(), *handed_on), _earlier(call.deadline, call.remaining_s(), margin_s))
+
+
+def _earlier(deadline: float | None, remaining_s: float | None, margin_s: float) -> float | None:
+    if deadline is None or remaining_s is None:
+        return None
+    return deadline - min(margin_s, max(remaining_s, 0.0) / 10)

@@ -42,7 +42,7 @@ class RouterSettings(ServerSettings):
     speculative_load: bool = True
     """Whether to have the chosen model loaded while the prompt is still being rewritten."""
 
-    hop_margin_s: float = Field(default=0.05, ge=0)
-    """Seconds of the caller's deadline that are kept for the way back."""
+    hop_margin_s: float = Field(default=0.25, ge=0)
+    """Seconds of the caller's deadline that are kept for the way back, at most a tenth of it."""
     max_calls: int = Field(default=512, ge=1)
     """Pictures and voice calls carried at once; one more is refused with a hint when to retry."""
