@@ -28,6 +28,7 @@ from services.voice.checks import clip
 from services.voice.checks.audio import Inspector
 from services.voice.cloning import Cloning
 from services.voice.convert import Reader
+from services.voice.domain import Utterance
 from services.voice.encoders.factory import Encoders
 from services.voice.engines.loader import EngineLoader
 from services.voice.metrics import VoiceMetrics
@@ -113,7 +114,14 @@ class _Life:
             self.book.add(row.id, await self.families[row.family].roster(row.spec))
         await self.residency.start()
         for row in self.warm:
-            await self.residency.load(row.id)
+            await self._warm_up(row)
+
+    async def _warm_up(self, row: ModelRow) -> None:
+        """Load an engine and let it speak a word, so that the first caller does not pay for what happens once."""
+        voice = self.book.get(row.default_voice)
+        async with self.residency.acquire(row.id) as lease:
+            async for _ in lease.value.speak(Utterance("Ready.", voice, voice.languages[0], seed=0)):
+                pass
 
     async def stop(self) -> None:
         """End the engines."""

@@ -3,8 +3,8 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
 
 from atelier.common.v1 import types_pb2
 from atelier.voice.v1 import voice_pb2
@@ -177,25 +177,10 @@ def _controls(text: str) -> Iterator[Violation]:
 # ---- out ----
 
 
-def response(kind: type[Response], event: domain.Event) -> Response:  # noqa: PLR0911 one for each event
+def response(kind: type[Response], event: domain.Event) -> Response:
     """Return an event as the message of either method: their events have the same names."""
-    match event:
-        case domain.Queued():
-            return kind(queued=types_pb2.Queued(position=event.position, eta_seconds=event.eta_s))
-        case domain.Loading():
-            return kind(loading=types_pb2.Loading(model=event.model, fraction=event.fraction))
-        case domain.Header():
-            return kind(audio=_header(event))
-        case domain.Audio():
-            return kind(chunk=types_pb2.Chunk(data=event.data, offset=event.offset))
-        case domain.WordSpoken():
-            word = voice_pb2.WordTime(text_offset=event.offset, text_length=event.length, start_seconds=event.start_s)
-            return kind(word=word)
-        case domain.Retried():
-            retry = wire.SpeechRetry(cause=event.cause.value, remedy=event.remedy.value, attempt=event.attempt)
-            return kind(retry=retry)
-        case domain.Summary():
-            return kind(summary=_summary(event))
+    name, message = _MESSAGES[type(event)]
+    return kind(**{name: message(event)})
 
 
 def _header(header: domain.Header) -> wire.AudioHeader:
@@ -207,6 +192,14 @@ def _header(header: domain.Header) -> wire.AudioHeader:
         model=header.model,
         language=header.language,
     )
+
+
+def _word(word: domain.WordSpoken) -> voice_pb2.WordTime:
+    return voice_pb2.WordTime(text_offset=word.offset, text_length=word.length, start_seconds=word.start_s)
+
+
+def _retry(retry: domain.Retried) -> wire.SpeechRetry:
+    return wire.SpeechRetry(cause=retry.cause.value, remedy=retry.remedy.value, attempt=retry.attempt)
 
 
 def _summary(summary: domain.Summary) -> wire.SpeechSummary:
@@ -229,6 +222,21 @@ def _summary(summary: domain.Summary) -> wire.SpeechSummary:
     )
 
 
+_MESSAGES: Mapping[type[domain.Event], tuple[str, Callable[[Any], Any]]] = {
+    domain.Queued: ("queued", lambda each: types_pb2.Queued(position=each.position, eta_seconds=each.eta_s)),
+    domain.Loading: ("loading", lambda each: types_pb2.Loading(model=each.model, fraction=each.fraction)),
+    domain.Header: ("audio", _header),
+    domain.Audio: ("chunk", lambda each: types_pb2.Chunk(data=each.data, offset=each.offset)),
+    domain.WordSpoken: ("word", _word),
+    domain.Retried: ("retry", _retry),
+    domain.Summary: ("summary", _summary),
+}
+"""Name and message of each event."""
+
+
+# ---- voices ----
+
+
 def voice(value: domain.Voice) -> voice_pb2.Voice:
     """Return a voice as the message."""
     return voice_pb2.Voice(
@@ -238,9 +246,6 @@ def voice(value: domain.Voice) -> voice_pb2.Voice:
         languages=value.languages,
         gender=value.gender,
     )
-
-
-# ---- voices ----
 
 
 def check_filter(request: wire.ListVoicesRequest) -> None:

@@ -1,4 +1,8 @@
-"""Events on their way to one reader who may be slow: audio waits for him, up to a limit of bytes."""
+"""Events on their way to one reader who may be slow: audio waits for him, up to a limit of bytes.
+
+The limit is kept between sentences, so that a sentence once begun is finished and its engine is free for others. Only
+a sentence beyond all measure waits half-way.
+"""
 
 import asyncio
 from collections import deque
@@ -9,9 +13,12 @@ from services.voice.domain import Audio, Event
 
 Work = Callable[["Outbox"], Awaitable[None]]
 
+LONGEST_SENTENCE_BYTES = 8 * 1024 * 1024
+"""Audio of one sentence that is taken over the limit without waiting."""
+
 
 class Outbox:
-    """Holds at most about `limit_bytes` of audio. What waits in a row is handed over in one piece of `chunk_bytes`."""
+    """Holds about `limit_bytes` of audio and a sentence. What waits in a row goes in one piece of `chunk_bytes`."""
 
     def __init__(self, *, limit_bytes: int, chunk_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -22,11 +29,6 @@ class Outbox:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
 
-    @property
-    def full(self) -> bool:
-        """True if `put` would wait."""
-        return self._held_bytes >= self._limit_bytes
-
     def post(self, event: Event) -> None:
         """Add an event without waiting."""
         self._events.append(event)
@@ -34,11 +36,18 @@ class Outbox:
         self._news.set()
 
     async def put(self, event: Event) -> None:
-        """Add an event, once there is room."""
-        while self.full:
+        """Add an event; wait only far beyond the limit."""
+        await self._below(self._limit_bytes + LONGEST_SENTENCE_BYTES)
+        self.post(event)
+
+    async def room(self) -> None:
+        """Wait until there is less audio than the limit."""
+        await self._below(self._limit_bytes)
+
+    async def _below(self, limit_bytes: int) -> None:
+        while self._held_bytes >= limit_bytes:
             self._room.clear()
             await self._room.wait()
-        self.post(event)
 
     def end(self) -> None:
         """Let the reader stop after what is there."""

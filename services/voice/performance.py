@@ -114,6 +114,8 @@ class Performance:
             async for sentence in sentences:
                 self.characters += len(sentence.text)
                 if is_speakable(sentence.text):
+                    with self._watch.paused():
+                        await self._outbox.room()
                     await self._speak(sentence)
         await self._send(self._chain.finish)
 
@@ -219,11 +221,8 @@ class Performance:
             await outlast(future)
 
     async def _put(self, event: Audio | WordSpoken | Retried) -> None:
-        if self._outbox.full:
-            with self._watch.paused():
-                await self._outbox.put(event)
-        else:
-            self._outbox.post(event)
+        with self._watch.paused():
+            await self._outbox.put(event)
 
     async def _retry(self, cause: Cause, remedy: Remedy, attempt: int) -> None:
         self._metrics.retries.labels(self._order.model, cause.value, remedy.value).inc()

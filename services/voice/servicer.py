@@ -1,7 +1,5 @@
 """`VoiceService` on the wire."""
 
-
-
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, TypeAlias

@@ -34,7 +34,7 @@ class VoiceSettings(ServerSettings):
     queue_limit: int = Field(default=256, ge=0)
     """Requests that may wait; more are refused as overloaded."""
     stream_buffer_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
-    """Audio made ahead of a slow reader, in bytes for each request."""
+    """Bytes of audio ahead of a slow reader from which no new sentence is begun for him."""
     chunk_bytes: int = Field(default=CHUNK_BYTES, ge=1024, le=1024 * 1024)
     """Largest piece of audio in one message, in bytes."""
 

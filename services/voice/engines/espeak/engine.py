@@ -113,7 +113,9 @@ class EspeakEngine:
             self._idle.put_nowait(process)
 
     async def _replace(self, dead: EspeakProcess | None) -> EspeakProcess:
-        self._processes -= {dead} if dead else set()
+        if dead is not None:
+            dead.kill()
+            self._processes.discard(dead)
         return await self._start_one()
 
     async def _start_one(self) -> EspeakProcess:

@@ -18,7 +18,7 @@ Frame = tuple[bytes, bytes]
 
 
 class EspeakProcess:
-    """One utterance at a time. When it breaks, `alive` turns False and it is of no more use."""
+    """One utterance at a time. When it breaks or is killed, `alive` turns False and it is of no more use."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -27,7 +27,7 @@ class EspeakProcess:
         self._reader = reader
         self._writer = writer
         self._speaking = False
-        self.alive = True
+        self._in_order = True
 
     @classmethod
     async def start(cls, buffer_ms: int) -> tuple["EspeakProcess", Ready]:
@@ -50,6 +50,11 @@ class EspeakProcess:
             started.kill()
             raise EngineFailure(f"an espeak process began with a frame of kind {kind!r}")
         return started, Ready.from_bytes(payload)
+
+    @property
+    def alive(self) -> bool:
+        """True if it can be given work, as far as can be seen from here."""
+        return self._in_order and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -81,12 +86,12 @@ class EspeakProcess:
                     return
                 yield kind, payload
         finally:
-            if self._speaking and self.alive:
+            if self._speaking and self._in_order:
                 await self._stop_speaking()
 
     def kill(self) -> None:
         """End the process now and reap it."""
-        self.alive = False
+        self._in_order = False
         self._writer.close()
         self._process.kill()
         self._process.wait()

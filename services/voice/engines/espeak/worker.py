@@ -4,7 +4,6 @@ It ends when its input does, so it never outlives the server. Started as `python
 BUFFER_MS`.
 """
 
-import io
 import os
 import select
 import signal
@@ -20,7 +19,7 @@ LARGEST_AUDIO_BYTES = 16384
 class _Speaker:
     """One utterance on its way out: the first buffers at once, later ones gathered into ever larger frames."""
 
-    def __init__(self, out: io.RawIOBase, commands: int, sample_rate: int) -> None:
+    def __init__(self, out: int, commands: int, sample_rate: int) -> None:
         self._out = out
         self._commands = commands
         self._sample_rate = sample_rate
@@ -47,11 +46,11 @@ class _Speaker:
             self._gathered.clear()
 
 
-def write_all(out: io.RawIOBase, data: bytes) -> None:
-    """Write to an unbuffered stream, which may take less than all at a time."""
+def write_all(out: int, data: bytes) -> None:
+    """Write all of `data` to a file descriptor, which may take less at a time."""
     view = memoryview(data)
     while view:
-        view = view[out.write(view) :]
+        view = view[os.write(out, view) :]
 
 
 def _read_exactly(commands: int, count: int) -> bytes | None:
@@ -73,7 +72,7 @@ def _next_frame(commands: int) -> tuple[bytes, bytes] | None:
     return None if payload is None else (kind, payload)
 
 
-def _perform(espeak: Espeak, task: Task, out: io.RawIOBase, commands: int) -> bytes:
+def _perform(espeak: Espeak, task: Task, out: int, commands: int) -> bytes:
     """Speak and return the frame that ends it."""
     speaker = _Speaker(out, commands, espeak.sample_rate)
     try:
@@ -90,7 +89,7 @@ def main(buffer_ms: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
     commands = os.dup(0)
-    out = open(os.dup(1), "wb", buffering=0)  # noqa: PTH123, SIM115
+    out = os.dup(1)
     os.dup2(2, 1)  # what the library may print must not get between the frames
     espeak = Espeak(espeakng_loader.get_library_path(), espeakng_loader.get_data_path(), buffer_ms=buffer_ms)
     write_all(out, frames.pack(frames.READY, Ready(espeak.sample_rate, tuple(espeak.voices())).to_bytes()))

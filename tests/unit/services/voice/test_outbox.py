@@ -1,16 +1,21 @@
 """Audio waits for a slow reader, in order, and never beyond the limit."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 import pytest
 
 from services.voice.domain import Audio, Event, Queued
-from services.voice.outbox import Outbox, stream
+from services.voice.outbox import LONGEST_SENTENCE_BYTES, Outbox, stream
 
 
 def outbox(limit: int = 100, chunk: int = 10) -> Outbox:
     return Outbox(limit_bytes=limit, chunk_bytes=chunk)
+
+
+async def put_one(box: Outbox) -> None:
+    await box.put(Audio(b"5", 4))
 
 
 async def test_pieces_in_a_row_are_joined_up_to_a_message() -> None:
@@ -28,10 +33,17 @@ async def test_other_events_keep_their_place() -> None:
     assert [await box.take() for _ in range(3)] == [Audio(b"a", 0), Queued(1, 0.0), Audio(b"b", 1)]
 
 
-async def test_the_writer_waits_when_it_is_full() -> None:
+async def test_a_sentence_once_begun_does_not_wait() -> None:
     box = outbox(limit=4)
     box.post(Audio(b"1234", 0))
-    waiting = asyncio.create_task(box.put(Audio(b"5", 4)))
+    await box.put(Audio(b"5", 4))
+
+
+@pytest.mark.parametrize(("held", "wait"), [(4, Outbox.room), (4 + LONGEST_SENTENCE_BYTES, put_one)])
+async def test_the_writer_waits_when_it_is_full(held: int, wait: Callable[[Outbox], Awaitable[None]]) -> None:
+    box = outbox(limit=4)
+    box.post(Audio(bytes(held), 0))
+    waiting = asyncio.ensure_future(wait(box))
     await asyncio.sleep(0)
     assert not waiting.done()
     await box.take()
@@ -64,6 +76,7 @@ async def test_work_has_ended_when_its_reader_has_gone() -> None:
     async def work(box: Outbox) -> None:
         try:
             while True:
+                await box.room()
                 await box.put(Audio(b"x" * 10, 0))
         finally:
             await asyncio.sleep(0)

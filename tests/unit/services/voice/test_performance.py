@@ -35,7 +35,7 @@ from services.voice.stopwatch import Stopwatch
 from services.voice.text import languages
 from services.voice.text.normalise import Normaliser
 from services.voice.text.sentences import Splitter
-from tests.unit.services.voice.speaking import CAN, Answer, ScriptedEngine, parts_of, tone, voice
+from tests.unit.services.voice.speaking import CAN, ScriptedEngine, parts_of, tone, voice
 
 ENGLISH = languages.load().of("en")
 ORDER = Order("robot", voice(), "en", AudioConfig(AudioFormat.PCM_F32LE), seed=7, word_times=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.voice.audio.resample import Resampler
@@ -34,11 +34,13 @@ def test_what_lies_above_the_new_nyquist_frequency_is_removed() -> None:
     assert 20 * np.log10(np.abs(inner(convert(tone(5000, 22050), 22050, 8000))).max()) < -70
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.sampled_from([8000, 16000, 24000, 47999]))
 def test_the_length_is_the_ratio_of_the_rates(count: int, target: int) -> None:
     assert len(convert(np.zeros(count, np.float32), 22050, target)) == -(-count * target // 22050)
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.integers(1, 700))
 def test_blocks_make_no_difference(block: int) -> None:
     samples = np.random.default_rng(7).uniform(-1, 1, 2000).astype(np.float32)

@@ -1,7 +1,7 @@
 """Text is made speakable and every character's origin is known."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.voice.text import languages
@@ -34,6 +34,7 @@ def test_what_engines_stumble_over_is_replaced(language: str, text: str, expecte
     assert normalise(text, language) == expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_spans_lie_within_the_original(text: str) -> None:
     result = Normaliser(LANGUAGES.of("en"))(text)

@@ -4,7 +4,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.voice.text import languages
@@ -26,32 +26,51 @@ def texts(text: str, language: str = "en", **options: int) -> list[str]:
 
 
 anything = st.text(max_size=300)
-WORDS = 'Dr. Smith 3.14 U.S. e.g. "Really?" she https://a.b/c.d Done! 👍 … 。 नमस्ते।'.split()
+WORDS = [
+    "Dr.",
+    "Smith",
+    "3.14",
+    "U.S.",
+    "e.g.",
+    '"Really?"',
+    "she",
+    "https://a.b/c.d",
+    "Done!",
+    "👍",
+    "…",
+    "。",
+    "नमस्ते।",
+]
 prose = st.lists(st.sampled_from([*WORDS, "\n\n"]), max_size=40).map(" ".join)
 
 
+@settings(deadline=None)
 @given(anything | prose, st.integers(20, 80))
 def test_joined_pieces_are_the_text(text: str, limit: int) -> None:
     assert "".join(each.text for each in split(text, limit=limit)) == text
 
 
+@settings(deadline=None)
 @given(anything | prose, st.integers(20, 80), st.integers(1, 17))
 def test_offsets_are_where_the_pieces_stand(text: str, limit: int, step: int) -> None:
     for each in split(text, limit=limit, step=step):
         assert text[each.offset : each.offset + len(each.text)] == each.text
 
 
+@settings(deadline=None)
 @given(anything | prose, st.integers(20, 80))
 def test_no_piece_is_longer_than_the_limit_or_empty(text: str, limit: int) -> None:
     assert all(0 < len(each.text) <= limit for each in split(text, limit=limit))
 
 
+@settings(deadline=None)
 @given(prose, st.integers(1, 9))
 def test_the_size_of_the_pieces_that_arrive_makes_no_difference(text: str, step: int) -> None:
     assert "".join(each.text for each in split(text, step=step)) == text
     assert [each.text for each in split(text, step=step)] == [each.text for each in split(text)]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="👨‍👩‍👧‍👦🇩🇪🇫🇷é👍🏽n̈", max_size=200))
 def test_long_text_without_spaces_is_never_cut_inside_a_character(text: str) -> None:
     for each in split(text, limit=64)[1:]:
@@ -105,7 +124,7 @@ def test_a_long_sentence_is_cut_at_a_comma_and_says_so() -> None:
     "unit", ["word ", ". ", "a. ", "\n", "\n ", '"', "!", "x", "Dr. ", "1. ", "🇩🇪", "e\u0301"], ids=ascii
 )
 def test_time_grows_with_length_only(unit: str) -> None:
-    """Twenty times as much text takes about twenty times as long, never its square."""
+    """Ten times as much text takes about ten times as long, never a hundred times."""
 
     def seconds(characters: int) -> float:
         text = unit * (characters // len(unit))
@@ -114,7 +133,7 @@ def test_time_grows_with_length_only(unit: str) -> None:
         return time.process_time() - began
 
     seconds(5_000)
-    assert seconds(200_000) < 100 * max(seconds(10_000), 0.001)
+    assert seconds(100_000) < 50 * max(seconds(10_000), 0.001)
 
 
 def test_marks_belong_to_their_letter() -> None:

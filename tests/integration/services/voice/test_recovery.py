@@ -1,0 +1,77 @@
+"""Processes are killed and queues overflow; callers hear speech or a typed error."""
+
+import asyncio
+import re
+import signal
+from typing import TYPE_CHECKING
+
+import grpc
+import psutil
+import pytest
+
+from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
+from servekit.testing import local, serve
+from services.voice.bootstrap import build
+from services.voice.settings import VoiceSettings
+from tests.integration.services.voice.client import Heard, heard, reason, request, until
+
+if TYPE_CHECKING:
+    from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceAsyncStub
+
+TEXT = "This story is long, and something happens in its middle. " * 150
+
+
+def espeak_processes() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if any("espeak.worker" in part for part in child.cmdline())]
+
+
+async def test_a_stream_survives_the_death_of_its_process(voice: "VoiceServiceAsyncStub") -> None:
+    call = aiter(voice.Synthesize(request(TEXT, word_times=True)))
+    events = [await anext(call) for _ in range(8)]
+    for process in espeak_processes():
+        process.send_signal(signal.SIGKILL)
+    events += [event async for event in call]
+    found = Heard(events)
+    assert [(each.cause, each.remedy) for each in found.retries][:1] == [("engine_failure", "next_seed")]
+    assert found.summary.characters == len(TEXT)
+    spoken = [TEXT[each.text_offset : each.text_offset + each.text_length] for each in found.words]
+    assert spoken == re.findall(r"\w+", TEXT)
+
+
+async def test_the_next_request_is_served_after_all_processes_died(voice: "VoiceServiceAsyncStub") -> None:
+    for process in espeak_processes():
+        process.send_signal(signal.SIGKILL)
+    assert (await heard(voice.Synthesize(request("Hello again. And again.")))).summary.audio_seconds > 0.5
+
+
+async def test_a_full_queue_refuses_and_those_who_wait_are_told() -> None:
+    app = build(local(VoiceSettings, port=0, max_streams=1, queue_limit=1, stream_buffer_bytes=65536))
+    async with serve(app) as channel:
+        voice = VoiceServiceStub(channel)
+        first = voice.Synthesize(request(TEXT))
+        await until(aiter(first), "chunk")
+        second = aiter(voice.Synthesize(request("Second.")))
+        assert (await until(second, "queued")).queued.position == 0
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await heard(voice.Synthesize(request("Third.")))
+        assert (caught.value.code(), reason(caught.value)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        first.cancel()
+        async with asyncio.timeout(10):
+            assert (await until(second, "summary")).summary.audio_seconds > 0.2
+
+
+async def test_a_deadline_that_passes_ends_the_call(voice: "VoiceServiceAsyncStub") -> None:
+    call = voice.Synthesize(request(TEXT * 6), timeout=0.3)
+    await until(aiter(call), "chunk")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await until(aiter(call), "summary")
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_no_process_is_left_when_the_server_stops() -> None:
+    before = set(espeak_processes())
+    async with serve(build(local(VoiceSettings, port=0))):
+        running = set(espeak_processes()) - before
+        assert len(running) == 2
+    assert not any(process.is_running() for process in running)

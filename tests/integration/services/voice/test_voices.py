@@ -1,0 +1,99 @@
+"""Voices as resources, and the models behind them."""
+
+import io
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+
+from atelier.models.v1 import model_service_pb2, models_pb2
+from atelier.models.v1.model_service_pb2_grpc import ModelServiceStub
+from atelier.voice.v1 import voice_service_pb2 as wire
+from tests.integration.services.voice.client import heard, reason, request, violated
+
+if TYPE_CHECKING:
+    from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceAsyncStub
+
+
+def clip(seconds: float) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(0).normal(0, 0.2, round(seconds * 16000)), 16000, format="WAV")
+    return file.getvalue()
+
+
+async def create(*parts: wire.CreateVoiceRequest) -> AsyncIterator[wire.CreateVoiceRequest]:
+    for part in parts:
+        yield part
+
+
+def clip_config(**values: object) -> wire.CreateVoiceRequest:
+    return wire.CreateVoiceRequest(config=wire.CreateVoiceConfig(**values))  # type: ignore[arg-type]
+
+
+async def test_voices_are_listed_by_id(voice: "VoiceServiceAsyncStub") -> None:
+    listed = (await voice.ListVoices(wire.ListVoicesRequest())).voices
+    ids = [each.id for each in listed]
+    assert len(ids) > 200
+    assert ids == sorted(ids)
+
+
+async def test_voices_of_a_language(voice: "VoiceServiceAsyncStub") -> None:
+    listed = (await voice.ListVoices(wire.ListVoicesRequest(language="pt"))).voices
+    assert {"espeak/pt", "espeak/pt-br", "espeak/pt-br+female"} <= {each.id for each in listed}
+    assert all(any(tag.startswith("pt") for tag in each.languages) for each in listed)
+
+
+async def test_a_voice_by_id(voice: "VoiceServiceAsyncStub") -> None:
+    found = (await voice.GetVoice(wire.GetVoiceRequest(voice="espeak/en-us"))).voice
+    assert (found.display_name, found.model, found.gender) == ("English (America)", "espeak", "male")
+
+
+async def test_an_unknown_voice_names_the_nearest(voice: "VoiceServiceAsyncStub") -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match="espeak/en-us") as caught:
+        await voice.GetVoice(wire.GetVoiceRequest(voice="espeak/en-uz"))
+    assert reason(caught.value) == "UNKNOWN_VOICE"
+
+
+async def test_a_good_clip_is_refused_because_no_engine_clones(voice: "VoiceServiceAsyncStub") -> None:
+    data = clip(4)
+    parts = create(
+        clip_config(id="anna", consent=True),
+        *(wire.CreateVoiceRequest(clip=data[at : at + 60_000]) for at in range(0, len(data), 60_000)),
+    )
+    with pytest.raises(grpc.aio.AioRpcError, match="XTTS") as caught:
+        await voice.CreateVoice(parts)
+    assert (caught.value.code(), reason(caught.value)) == (grpc.StatusCode.FAILED_PRECONDITION, "FAILED_PRECONDITION")
+
+
+async def test_a_bad_clip_and_config_are_told_together(voice: "VoiceServiceAsyncStub") -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await voice.CreateVoice(create(clip_config(id="An na"), wire.CreateVoiceRequest(clip=clip(1))))
+    assert violated(caught.value) == ["config.id", "config.consent", "clip"]
+
+
+async def test_built_in_voices_cannot_be_deleted(voice: "VoiceServiceAsyncStub") -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await voice.DeleteVoice(wire.DeleteVoiceRequest(voice="espeak/en-us"))
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_the_engine_is_a_model_like_any_other(channel: grpc.aio.Channel, voice: "VoiceServiceAsyncStub") -> None:
+    models = ModelServiceStub(channel)
+    (model,) = (await models.ListModels(model_service_pb2.ListModelsRequest())).models
+    assert (model.id, model.is_default) == ("espeak", True)
+    assert model.residency.state == models_pb2.MODEL_STATE_READY
+    assert {"streaming", "word_times", "ssml"} <= set(model.capabilities)
+
+
+async def test_an_unloaded_engine_is_loaded_by_the_next_request(
+    channel: grpc.aio.Channel, voice: "VoiceServiceAsyncStub"
+) -> None:
+    models = ModelServiceStub(channel)
+    unloaded = (await models.UnloadModel(model_service_pb2.UnloadModelRequest(model="espeak"))).model
+    assert unloaded.residency.state == models_pb2.MODEL_STATE_UNLOADED
+    found = await heard(voice.Synthesize(request("Hello again.")))
+    assert "loading" in found.kinds
+    assert found.summary.audio_seconds > 0.3
