@@ -49,6 +49,7 @@ def ask(request: GenerateRequest, at: str = "") -> Ask:
         required=frozenset(_required(request)),
         wished=frozenset({"negative_prompt"}) if request.negative_prompt else frozenset(),
         may_rewrite=not request.no_rewrite,
+        at=at,
     )
 
 

@@ -66,6 +66,8 @@ class Ask:
     wished: frozenset[str] = frozenset()
     """Capabilities that are used if a model has them."""
     may_rewrite: bool = True
+    at: str = ""
+    """Path of the image request inside the caller's message, with its dot; for the fields that errors name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,11 +186,12 @@ def _candidates(ask: Ask, catalog: dict[str, Model]) -> list[Model]:
     if unknown:
         known = ", ".join(sorted(catalog))
         description = f"must name known models ({known}), not {', '.join(map(repr, unknown))}"
-        raise InvalidRequest([Violation("allowed_models", description)])
+        raise InvalidRequest([Violation(f"{ask.at}allowed_models", description)])
     allowed = [model for model in catalog.values() if not ask.allowed or model.id in ask.allowed]
     able = [model for model in allowed if ask.required <= model.capabilities]
     if not able:
-        raise InvalidRequest([Violation("allowed_models", _nobody(ask, allowed, catalog))])
+        field = "allowed_models" if ask.allowed else "source"  # nothing else narrows the choice
+        raise InvalidRequest([Violation(ask.at + field, _nobody(ask, allowed, catalog))])
     return [model for model in able if ask.wished <= model.capabilities] or able
 
 
