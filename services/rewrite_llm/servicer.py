@@ -36,27 +36,21 @@ class RewriteServicer(rewrite_service_pb2_grpc.RewriteServiceServicer):
         self._admission = admission
         self._metrics = metrics
 
-    async def SelectModel(
-        self, request: wire.SelectModelRequest, context: Context
-    ) -> wire.SelectModelResponse:
+    async def SelectModel(self, request: wire.SelectModelRequest, context: Context) -> wire.SelectModelResponse:
         """Score the candidates for a prompt."""
         asked = convert.to_choice(request)
         async with self._admitted("select") as began:
             selection = await self._select(asked.prompt, asked.candidates, asked.default_id)
         return convert.from_selection(selection, time.perf_counter() - began)
 
-    async def ScreenPrompt(
-        self, request: wire.ScreenPromptRequest, context: Context
-    ) -> wire.ScreenPromptResponse:
+    async def ScreenPrompt(self, request: wire.ScreenPromptRequest, context: Context) -> wire.ScreenPromptResponse:
         """Say whether a prompt is allowed, must be rewritten, or is blocked."""
         prompt = convert.to_prompt(request)
         async with self._admitted("screen") as began:
             screening = await self._screen(prompt)
         return convert.from_screening(screening, time.perf_counter() - began)
 
-    async def RewritePrompt(
-        self, request: wire.RewritePromptRequest, context: Context
-    ) -> wire.RewritePromptResponse:
+    async def RewritePrompt(self, request: wire.RewritePromptRequest, context: Context) -> wire.RewritePromptResponse:
         """Make a prompt safe."""
         asked = convert.to_reword(request)
         async with self._admitted("rewrite") as began:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 
 from services.rewrite_llm.domain import Verdict
 from services.rewrite_llm.safety.rows import Category, Rule
@@ -69,7 +70,8 @@ class RuleSet:
 
     def find(self, text: str) -> tuple[Hit, ...]:
         """Return every place where a rule fires, in order of appearance, without repetitions."""
-        hits = {hit for view in views(text) for hit in self._find_in(view, text)}
+        spoken = cache(lambda: language.guess(text, default=""))
+        hits = {hit for view in views(text) for hit in self._find_in(view, spoken)}
         return tuple(sorted(hits, key=lambda hit: (hit.start, -hit.end, hit.rule_id)))
 
     def soften(self, text: str) -> str:
@@ -93,14 +95,16 @@ class RuleSet:
         """Return the category in words."""
         return self.categories[category].title if category in self.categories else category
 
-    def _find_in(self, view: View, text: str) -> Iterator[Hit]:
+    def _find_in(self, view: View, spoken: Callable[[], str]) -> Iterator[Hit]:
         found: dict[int, dict[_Part, list[Match[_Use]]]] = defaultdict(lambda: defaultdict(list))
         for match in self._lexicon.find(view):
             found[match.payload.rule][match.payload.part].append(match)
         for index, parts in found.items():
-            yield from self._hits(*self._rules[index], parts, view, text)
+            yield from self._hits(*self._rules[index], parts, view, spoken)
 
-    def _hits(self, category: Category, rule: Rule, parts: _Parts, view: View, text: str) -> Iterator[Hit]:
+    def _hits(
+        self, category: Category, rule: Rule, parts: _Parts, view: View, spoken: Callable[[], str]
+    ) -> Iterator[Hit]:
         languages: dict[tuple[int, int], list[str]] = defaultdict(list)
         for term in parts[_Part.TERM]:
             if _fires(rule, term, parts):
@@ -108,7 +112,7 @@ class RuleSet:
         verdict = self._policy.verdict(category, rule)
         for (start, end), codes in languages.items():
             rule_id = f"{category.category}.{rule.id}"
-            yield Hit(category.category, rule_id, verdict, start, end, _wording(rule, codes, text))
+            yield Hit(category.category, rule_id, verdict, start, end, _wording(rule, codes, spoken))
 
 
 def _phrases(rules: Iterable[tuple[Category, Rule]]) -> Iterator[tuple[str, _Use]]:
@@ -136,8 +140,9 @@ def _is_near(term: Match[_Use], other: Match[_Use], within: int) -> bool:
     return not other.lies_in(term) and (not within or term.distance(other) <= within)
 
 
-def _wording(rule: Rule, languages: Sequence[str], text: str) -> str:
+def _wording(rule: Rule, languages: Sequence[str], spoken: Callable[[], str]) -> str:
     """Return the replacement in the term's language; a term of several languages takes the text's."""
-    spoken = language.guess(text, default=languages[0])
-    code = spoken if spoken in languages or ANY in languages else languages[0]
+    code = languages[0]
+    if (len(languages) > 1 or code == ANY) and (spoken() in languages or ANY in languages):
+        code = spoken()
     return rule.replace.get(code, rule.replace.get("en", ""))

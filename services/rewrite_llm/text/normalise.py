@@ -96,6 +96,8 @@ def _fold_char(char: str) -> str:
 
 
 def _edit(view: View, edits: Edits) -> View:
+    if not edits:
+        return view
     kept = [(edits.get(at, char), view.origins[at]) for at, char in enumerate(view.text) if edits.get(at, char)]
     return View("".join(char for char, _ in kept), (*(origin for _, origin in kept), view.origins[-1]))
 

@@ -7,10 +7,10 @@ number of phrases.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import product
 from typing import Generic, TypeVar
 
 from services.rewrite_llm.text.normalise import View, fold
@@ -28,6 +28,16 @@ class Open(Enum):
     NOWHERE = auto()
     AT_THE_END = auto()
     AT_THE_START = auto()
+
+    def forms(self, word: str) -> Iterator[str]:
+        """Yield the texts of such words that a whole `word` agrees with."""
+        match self:
+            case Open.NOWHERE:
+                yield word
+            case Open.AT_THE_END:
+                yield from (word[:length] for length in range(1, len(word) + 1))
+            case Open.AT_THE_START:
+                yield from (word[start:] for start in range(len(word)))
 
 
 Word = tuple[str, Open]
@@ -58,18 +68,39 @@ class Match(Generic[T]):
         return max(self.first - other.last, other.first - self.last, 0)
 
 
+class _Node(Generic[T]):
+    """Where one gets by a word from another node: what ends here, and the words that lead on."""
+
+    __slots__ = ("payloads", "to")
+
+    def __init__(self) -> None:
+        self.payloads: list[T] = []
+        self.to: dict[Open, dict[str, _Node[T]]] = {}
+
+    def child(self, word: Word) -> "_Node[T]":
+        """Return the node that `word` leads to; make it if it is new."""
+        text, openness = word
+        return self.to.setdefault(openness, {}).setdefault(text, _Node())
+
+    def following(self, word: str) -> "Iterator[_Node[T]]":
+        """Yield the nodes that a word of a text leads to."""
+        for openness, children in self.to.items():
+            for text in openness.forms(word):
+                if (child := children.get(text)) is not None:
+                    yield child
+
+
 class Lexicon(Generic[T]):
-    """Phrases, each with a payload that is handed back when the phrase is found."""
+    """Phrases, each with a payload that is handed back when the phrase is found: a tree of words."""
 
     def __init__(self, phrases: Iterable[tuple[str, T]]) -> None:
-        self._by_word: dict[Word, list[tuple[Words, T]]] = defaultdict(list)
-        self._single: dict[str, list[T]] = defaultdict(list)
+        self._root: _Node[T] = _Node()
         for phrase, payload in phrases:
-            parsed = parse(phrase)
-            for word in parsed[0]:
-                self._by_word[word].append((parsed[1:], payload))
-                if len(parsed) == 1:
-                    self._single[word[0]].append(payload)
+            for words in product(*parse(phrase)):
+                node = self._root
+                for word in words:
+                    node = node.child(word)
+                node.payloads.append(payload)
 
     def find(self, view: View) -> Iterator[Match[T]]:
         """Yield every occurrence of every phrase, overlapping ones too."""
@@ -78,23 +109,23 @@ class Lexicon(Generic[T]):
             return
         tokens = [(each.group(), each.start(), each.end()) for each in _TOKEN.finditer(view.text)]
         words = [text for text, _, _ in tokens]
-        for first, word in enumerate(words):
-            for rest, payload in self._starting(word):
-                last = first + 1 + len(rest)
-                if last <= len(words) and all(map(_accepts, rest, words[first + 1 : last])):
-                    yield Match(payload, first, last, tokens[first][1], tokens[last - 1][2])
-
-    def _starting(self, word: str) -> Iterator[tuple[Words, T]]:
-        yield from self._by_word.get((word, Open.NOWHERE), ())
-        for length in range(1, len(word) + 1):
-            yield from self._by_word.get((word[:length], Open.AT_THE_END), ())
-            yield from self._by_word.get((word[-length:], Open.AT_THE_START), ())
+        for first in range(len(words)):
+            for last, payload in _paths(self._root, words, first):
+                yield Match(payload, first, last, tokens[first][1], tokens[last - 1][2])
 
     def _inside(self, run: str) -> Iterator[Match[T]]:
-        for word, payloads in self._single.items():
+        for word, node in self._root.to.get(Open.NOWHERE, {}).items():
             at = run.find(word) if len(word) >= _SHORTEST_INSIDE else -(word != run)
             if at >= 0:
-                yield from (Match(payload, 0, 1, at, at + len(word)) for payload in payloads)
+                yield from (Match(payload, 0, 1, at, at + len(word)) for payload in node.payloads)
+
+
+def _paths(node: _Node[T], words: Sequence[str], at: int) -> Iterator[tuple[int, T]]:
+    """Yield where phrases end that go on from `node` with the word number `at`, and their payloads."""
+    if at < len(words):
+        for child in node.following(words[at]):
+            yield from ((at + 1, payload) for payload in child.payloads)
+            yield from _paths(child, words, at + 1)
 
 
 def parse(phrase: str) -> Words:
@@ -128,17 +159,3 @@ def _openness(word: str) -> Open:
     if word.startswith("*"):
         return Open.AT_THE_START
     return Open.AT_THE_END if word.endswith("*") else Open.NOWHERE
-
-
-def _accepts(alternatives: tuple[Word, ...], word: str) -> bool:
-    return any(_matches(*alternative, word) for alternative in alternatives)
-
-
-def _matches(text: str, openness: Open, word: str) -> bool:
-    match openness:
-        case Open.AT_THE_END:
-            return word.startswith(text)
-        case Open.AT_THE_START:
-            return word.endswith(text)
-        case Open.NOWHERE:
-            return word == text
