@@ -59,7 +59,9 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     registry = registry or new_registry(SERVICE, VERSION)
     metrics = ImagegenMetrics(registry)
     worker = DeviceWorker("imagegen-device", on_start=partial(activate, plan))
-    store = WeightStore(settings.models_dir, token=_token(settings), download=settings.download)
+    store = WeightStore(
+        settings.models_dir, token=_token(settings), download=settings.download, endpoint=settings.hf_endpoint
+    )
     offered, hidden = _offered(catalog, store, settings.models)
     residency = _residency(settings, catalog, store, plan, worker, metrics)
     admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
@@ -68,28 +70,9 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     attempts = Attempts(
         catalog, offered, residency, is_black=is_black, safety_check=safety, rewriter=rewriter, metrics=metrics
     )
-    generate = Generate(
-        catalog,
-        offered,
-        _limits(settings),
-        admission,
-        residency,
-        attempts,
-        metrics,
-        random_seed=partial(secrets.randbits, _SEED_BITS),
-        version=VERSION,
-    )
+    generate = _generate(settings, catalog, offered, admission, residency, attempts, metrics)
+    models = _model_servicer(catalog, offered, admission, residency, plan)
     _export(registry, metrics, plan, admission, residency)
-    models = ModelServicer(
-        SERVICE,
-        VERSION,
-        [to_model(row) for row in catalog.models.values() if row.id in offered],
-        residency=residency,
-        admission=admission,
-        plan=plan,
-        weights={row.id: row.weights for row in catalog.models.values()},
-        libraries={each: version(each) for each in _LIBRARIES},
-    )
     life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden)
 
     def register(server: grpc.aio.Server) -> list[str]:
@@ -139,6 +122,43 @@ class _Life:
                 await lease.value.make(job)
         except ServingError as error:
             logger.warning("model %s is not warm: %s", row.id, error)
+
+
+def _generate(
+    settings: ImagegenSettings,
+    catalog: Catalog,
+    offered: frozenset[str],
+    admission: Admission,
+    residency: Residency[Batcher],
+    attempts: Attempts,
+    metrics: ImagegenMetrics,
+) -> Generate:
+    return Generate(
+        catalog,
+        offered,
+        _limits(settings),
+        admission,
+        residency,
+        attempts,
+        metrics,
+        random_seed=partial(secrets.randbits, _SEED_BITS),
+        version=VERSION,
+    )
+
+
+def _model_servicer(
+    catalog: Catalog, offered: frozenset[str], admission: Admission, residency: Residency[Batcher], plan: DevicePlan
+) -> ModelServicer:
+    return ModelServicer(
+        SERVICE,
+        VERSION,
+        [to_model(row) for row in catalog.models.values() if row.id in offered],
+        residency=residency,
+        admission=admission,
+        plan=plan,
+        weights={row.id: row.weights for row in catalog.models.values()},
+        libraries={each: version(each) for each in _LIBRARIES},
+    )
 
 
 def _token(settings: ImagegenSettings) -> str | None:

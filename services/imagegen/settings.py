@@ -36,6 +36,8 @@ class ImagegenSettings(ServerSettings):
     """Models to load before the first call, separated by commas; `default` is the default model, empty for none."""
     hf_token: SecretStr | None = Field(default=None, validation_alias=_also("hf_token", "HF_TOKEN"))
     """Token for gated models of the Hugging Face hub."""
+    hf_endpoint: str | None = Field(default=None, validation_alias=_also("hf_endpoint", "HF_ENDPOINT"))
+    """Address of the hub or of a mirror; empty for the public one."""
     download: bool = True
     """Whether missing weights of offered models may be fetched from the hub."""
     logo_sdxl_model_id: str = Field(default="", validation_alias=_also("logo_sdxl_model_id", "LOGO_SDXL_MODEL_ID"))

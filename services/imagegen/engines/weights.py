@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from servekit.errors import Cancelled
 from servekit.worker import CancelToken
 from services.imagegen.catalog import Catalog, Weights
 from services.imagegen.domain import ModelUnavailable
@@ -16,12 +17,25 @@ _UNWANTED = ("flux1-*.safetensors", "sd_xl_*.safetensors", "*_0.9vae.safetensors
 
 
 class WeightStore:
-    """The weights of a catalog's rows."""
+    """The weights of a catalog's rows.
 
-    def __init__(self, models_dir: Path, *, token: str | None, download: bool) -> None:
+    `endpoint` is the hub's address and `cache` its folder on this disk; None for the library's own defaults.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        *,
+        token: str | None,
+        download: bool,
+        endpoint: str | None = None,
+        cache: Path | None = None,
+    ) -> None:
         self._models_dir = models_dir
         self._token = token
         self._download = download
+        self._endpoint = endpoint
+        self._cache = cache
 
     def local(self, weights: Weights) -> Path | None:
         """Return the folder of the weights, None if they are not on this disk."""
@@ -30,7 +44,9 @@ class WeightStore:
             return path if any(path.glob("*.json")) or any(path.glob("*.safetensors")) else None
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(weights.hub, "model_index.json", revision=weights.revision or None)
+        found = try_to_load_from_cache(
+            weights.hub, "model_index.json", revision=weights.revision or None, cache_dir=self._cache
+        )
         return Path(found).parent if isinstance(found, str) else None
 
     def require(self, name: str, weights: Weights) -> Path:
@@ -68,15 +84,26 @@ class WeightStore:
 
         revision = weights.revision or None
         try:
-            info = HfApi(token=self._token).model_info(weights.hub, revision=revision, files_metadata=True)
+            info = HfApi(self._endpoint, token=self._token).model_info(
+                weights.hub, revision=revision, files_metadata=True
+            )
             files = _wanted(info.siblings or ())
             total, done, path = sum(size for _, size in files) or 1, 0, ""
             for file, size in files:
                 token.check()
-                path = hf_hub_download(weights.hub, file, revision=info.sha, token=self._token)
+                path = hf_hub_download(
+                    weights.hub,
+                    file,
+                    revision=info.sha,
+                    token=self._token,
+                    endpoint=self._endpoint,
+                    cache_dir=self._cache,
+                )
                 done += size
                 on_progress(done / total)
-        except (OSError, ValueError) as error:
+        except Cancelled:
+            raise
+        except Exception as error:  # the errors of the hub's client, and of the one below it, have no common base
             local = self.local(weights)
             if local is not None:
                 return local  # the hub is out of reach, the cache is not

@@ -1,0 +1,162 @@
+"""Weights from a hub: a real HTTP server that speaks as much of the hub's protocol as downloads need."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from servekit.errors import Cancelled
+from servekit.worker import CancelToken
+from services.imagegen.catalog import Weights
+from services.imagegen.domain import ModelUnavailable
+from services.imagegen.engines.weights import WeightStore
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub(ThreadingHTTPServer):
+    """Serves one folder as the repository `me/model`, or refuses with the hub's error code."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.refusal = ""
+        self.sent: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def _answer(self, *, body: bool) -> None:
+        if self.server.refusal:
+            self.send_response(401)
+            self.send_header("X-Error-Code", self.server.refusal)
+            self.end_headers()
+            return
+        data = self._index() if self.path.startswith("/api/models/") else self._file(body)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", hashlib.sha256(data).hexdigest())
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def _index(self) -> bytes:
+        files = [file for file in sorted(self.server.folder.rglob("*")) if file.is_file()]
+        siblings = [
+            {"rfilename": str(file.relative_to(self.server.folder)), "size": file.stat().st_size} for file in files
+        ]
+        return json.dumps({"id": "me/model", "sha": COMMIT, "siblings": siblings}).encode()
+
+    def _file(self, body: bool) -> bytes:
+        name = self.path.split(f"/resolve/{COMMIT}/")[1]
+        if body:
+            self.server.sent.append(name)
+        return (self.server.folder / name).read_bytes()
+
+
+@pytest.fixture
+def hub(models_dir: Path) -> Iterator[Hub]:
+    server = Hub(models_dir / "tiny_flux")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def store(tmp_path: Path, endpoint: str, *, token: str | None = None, download: bool = True) -> WeightStore:
+    return WeightStore(tmp_path, token=token, download=download, endpoint=endpoint, cache=tmp_path / "cache")
+
+
+MODEL = Weights(hub="me/model")
+
+
+async def fetch(weights: WeightStore, heard: list[float] | None = None, token: CancelToken | None = None) -> Path:
+    listening = heard if heard is not None else []
+    return await weights.fetch("model", MODEL, listening.append, token or CancelToken())
+
+
+async def test_weights_are_downloaded_once(tmp_path: Path, hub: Hub) -> None:
+    weights, heard = store(tmp_path, hub.address), list[float]()
+    folder = await fetch(weights, heard)
+    first = len(hub.sent)
+
+    assert (folder / "transformer" / "diffusion_pytorch_model.safetensors").is_file()
+    assert (heard == sorted(heard), heard[-1]) == (True, 1.0)
+    assert await fetch(weights) == folder
+    assert len(hub.sent) == first
+
+
+async def test_a_downloaded_model_is_found_on_this_disk(tmp_path: Path, hub: Hub) -> None:
+    weights = store(tmp_path, hub.address)
+    before = weights.local(Weights(hub="me/model", revision=COMMIT))
+    folder = await fetch(weights)
+
+    assert (before, weights.local(Weights(hub="me/model", revision=COMMIT))) == (None, folder)
+
+
+async def test_pickles_are_not_even_downloaded(tmp_path: Path, hub: Hub, models_dir: Path) -> None:
+    (models_dir / "tiny_flux" / "vae" / "evil.bin").write_bytes(b"pickle")
+    try:
+        await fetch(store(tmp_path, hub.address))
+    finally:
+        (models_dir / "tiny_flux" / "vae" / "evil.bin").unlink()
+
+    assert not any(name.endswith(".bin") for name in hub.sent)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "token", "told"),
+    [
+        ("GatedRepo", None, "accept its licence and set HF_TOKEN: https://huggingface.co/me/model"),
+        ("GatedRepo", "hf_x", "HF_TOKEN's account must accept its licence"),
+        ("RepoNotFound", None, "the hub knows no me/model"),
+    ],
+)
+async def test_a_refusal_says_what_to_do(tmp_path: Path, hub: Hub, refusal: str, token: str | None, told: str) -> None:
+    hub.refusal = refusal
+
+    with pytest.raises(ModelUnavailable, match=told):
+        await fetch(store(tmp_path, hub.address, token=token))
+
+
+async def test_an_unreachable_hub_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="the hub cannot be reached"):
+        await fetch(store(tmp_path, "http://127.0.0.1:1"))
+
+
+async def test_without_leave_to_download_nothing_is_asked_of_the_hub(tmp_path: Path, hub: Hub) -> None:
+    with pytest.raises(ModelUnavailable, match="allow `download`"):
+        await fetch(store(tmp_path, hub.address, download=False))
+
+    assert hub.sent == []
+
+
+async def test_a_download_stops_between_files(tmp_path: Path, hub: Hub) -> None:
+    token = CancelToken()
+    weights = store(tmp_path, hub.address)
+
+    with pytest.raises(Cancelled):
+        await weights.fetch("model", MODEL, lambda _: token.cancel(), token)
+
+    assert len(hub.sent) == 1
