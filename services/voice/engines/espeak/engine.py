@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -64,12 +65,13 @@ class EspeakEngine:
         self._workers = workers
         self._buffer_ms = buffer_ms
         self._processes: set[EspeakProcess] = set()
-        self._idle: asyncio.Queue[EspeakProcess | None] = asyncio.Queue()
+        self._idle: deque[EspeakProcess | None] = deque()
+        self._places = asyncio.Semaphore(workers)  # first come, first served, which asyncio.Queue is not
 
     async def start(self) -> None:
         """Start all processes."""
         for _ in range(self._workers):
-            self._idle.put_nowait(await self._start_one())
+            self._idle.append(await self._start_one())
 
     @property
     def resident_bytes(self) -> int:
@@ -104,13 +106,14 @@ class EspeakEngine:
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[EspeakProcess]:
         """Lend a process; a place whose process died gets a new one first."""
-        process = await self._idle.get()
-        try:
-            if process is None or not process.alive:
-                process = await self._replace(process)
-            yield process
-        finally:
-            self._idle.put_nowait(process)
+        async with self._places:
+            process = self._idle.popleft()
+            try:
+                if process is None or not process.alive:
+                    process = await self._replace(process)
+                yield process
+            finally:
+                self._idle.append(process)
 
     async def _replace(self, dead: EspeakProcess | None) -> EspeakProcess:
         if dead is not None:

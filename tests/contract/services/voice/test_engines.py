@@ -146,6 +146,19 @@ async def test_several_speak_at_once_without_mixing(engine: EspeakEngine, roster
     assert max(lengths[1::2]) - min(lengths[1::2]) < 0.1 * RATE
 
 
+async def test_those_who_come_later_are_not_overtaken(engine: EspeakEngine, roster: Roster) -> None:
+    """Many long texts share the processes sentence by sentence, so that nobody waits for the end of another's."""
+    order: list[int] = []
+
+    async def tell(number: int) -> None:
+        for _ in range(4):
+            await spoken(engine, utterance(roster, "A sentence."))
+            order.append(number)
+
+    await asyncio.gather(*(tell(number) for number in range(6)))
+    assert set(order[:8]) >= set(range(5))
+
+
 async def test_closing_stops_at_once_and_frees_the_process(engine: EspeakEngine, roster: Roster) -> None:
     before = engine.pids
     for _ in range(5):

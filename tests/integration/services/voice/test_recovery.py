@@ -26,22 +26,38 @@ def espeak_processes() -> list[psutil.Process]:
     return [child for child in children if any("espeak.worker" in part for part in child.cmdline())]
 
 
-async def test_a_stream_survives_the_death_of_its_process(voice: "VoiceServiceAsyncStub") -> None:
+def kill_espeak() -> None:
+    """Kill every process and wait until it is gone: one that is still dying may be lent once more."""
+    processes = espeak_processes()
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(processes)
+
+
+async def test_a_stream_survives_the_death_of_its_processes(voice: "VoiceServiceAsyncStub") -> None:
     call = aiter(voice.Synthesize(request(TEXT, word_times=True)))
     events = [await anext(call) for _ in range(8)]
-    for process in espeak_processes():
-        process.send_signal(signal.SIGKILL)
-    events += [event async for event in call]
-    found = Heard(events)
-    assert [(each.cause, each.remedy) for each in found.retries][:1] == [("engine_failure", "next_seed")]
+    kill_espeak()
+    found = Heard(events + [event async for event in call])
     assert found.summary.characters == len(TEXT)
     spoken = [TEXT[each.text_offset : each.text_offset + each.text_length] for each in found.words]
     assert spoken == re.findall(r"\w+", TEXT)
 
 
+async def test_an_utterance_that_breaks_off_is_taken_up_where_it_was(voice: "VoiceServiceAsyncStub") -> None:
+    """The document is one utterance, larger than what is made ahead: the process is in its midst when it is killed."""
+    document = f"<speak>{TEXT}</speak>"
+    call = aiter(voice.Synthesize(request(document, {"format": "AUDIO_FORMAT_PCM_F32LE"}, ssml=True)))
+    events = [await until(call, "audio"), await until(call, "chunk")]
+    kill_espeak()
+    found = Heard(events + [event async for event in call])
+    whole = await heard(voice.Synthesize(request(document, ssml=True)))
+    assert [(each.cause, each.remedy) for each in found.retries] == [("engine_failure", "next_seed")]
+    assert found.summary.audio_seconds == pytest.approx(whole.summary.audio_seconds, rel=0.01)
+
+
 async def test_the_next_request_is_served_after_all_processes_died(voice: "VoiceServiceAsyncStub") -> None:
-    for process in espeak_processes():
-        process.send_signal(signal.SIGKILL)
+    kill_espeak()
     assert (await heard(voice.Synthesize(request("Hello again. And again.")))).summary.audio_seconds > 0.5
 
 
