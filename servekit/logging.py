@@ -52,7 +52,7 @@ class ConsoleFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class names it
         """Return the line above the traceback."""
         extras = "".join(f" {key}={value}" for key, value in _extras(record).items())
         return super().formatMessage(record) + extras

@@ -1,7 +1,5 @@
 """`atelier.models.v1.ModelService` over a residency: served alike by every server that has models."""
 
-
-
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
