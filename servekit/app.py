@@ -85,7 +85,8 @@ class App:
 
     def _interceptor(self, gate: Gate) -> CallInterceptor:
         limit_s = self.settings.default_deadline_s
-        return CallInterceptor(Calls(gate, default_deadline_s=limit_s, authenticate=self._authenticate), self._metrics)
+        calls = Calls(gate, default_deadline_s=limit_s, authenticate=self._authenticate)
+        return CallInterceptor(calls, self._metrics, logs.log_content if self.settings.log_prompts else None)
 
     async def _listen(self, grpc_server: grpc.aio.Server, stack: AsyncExitStack) -> str:
         metrics_address = "off"

@@ -19,6 +19,8 @@ from servekit.metrics import GrpcMetrics, MethodMetrics
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Decode: TypeAlias = Callable[[bytes], Any]
 Encode: TypeAlias = Callable[[Any], bytes]
+OnMessage: TypeAlias = Callable[[Any], None]
+"""Is shown every message that was received."""
 
 _TYPES = {
     (False, False): ("unary", grpc.unary_unary_rpc_method_handler),
@@ -31,9 +33,10 @@ _TYPES = {
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """The one interceptor of a server. Handlers must be coroutines or async generators."""
 
-    def __init__(self, calls: Calls, metrics: GrpcMetrics) -> None:
+    def __init__(self, calls: Calls, metrics: GrpcMetrics, on_message: OnMessage | None = None) -> None:
         self._calls = calls
         self._metrics = metrics
+        self._on_message = on_message
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -55,7 +58,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         grpc_type, build = _TYPES[streams_in, streams_out]
         service, _, name = method.lstrip("/").rpartition("/")
         metrics = MethodMetrics(self._metrics, grpc_type, service, name)
-        decode = _decoder(handler, metrics.received)
+        decode = _decoder(handler, metrics.received, self._on_message)
         encode = _encoder(handler, metrics.sent)
         behave: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         take: Decode = _as_it_is if streams_in else decode
@@ -88,15 +91,18 @@ def _stream_body(behave: Callable[..., Any], take: Decode) -> Body:
     return body
 
 
-def _decoder(handler: Handler, received: Counter) -> Decode:
+def _decoder(handler: Handler, received: Counter, on_message: OnMessage | None) -> Decode:
     deserialize = handler.request_deserializer or _as_it_is
 
     def decode(data: bytes) -> Any:
         received.inc()
         try:
-            return deserialize(data)
+            message = deserialize(data)
         except Exception:
             raise InvalidRequest([Violation("*", "the bytes are not a message of this method's type")]) from None
+        if on_message:
+            on_message(message)
+        return message
 
     return decode
 

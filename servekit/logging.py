@@ -4,9 +4,17 @@ import json
 import logging
 import sys
 import time
-from typing import Literal
+from typing import Any, Literal
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
 
 from servekit import context
+
+MAX_CONTENT = 2000
+"""Characters of a message that are logged where a setting asks for content."""
+
+_rpc_logger = logging.getLogger("servekit.rpc")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -56,3 +64,10 @@ class ConsoleFormatter(logging.Formatter):
         """Return the line above the traceback."""
         extras = "".join(f" {key}={value}" for key, value in _extras(record).items())
         return super().formatMessage(record) + extras
+
+
+def log_content(message: Any) -> None:
+    """Write a received message into the log; relayed bytes are left to the server that reads them."""
+    if isinstance(message, Message):
+        content = text_format.MessageToString(message, as_one_line=True, as_utf8=True)
+        _rpc_logger.info("received", extra={"content": content[:MAX_CONTENT]})

@@ -45,7 +45,7 @@ class ServerSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     """One JSON object per line, or text for people."""
     log_prompts: bool = False
-    """Whether services may write what users send into the log."""
+    """Whether what callers send is written into the log, at most 2000 characters a message."""
     uvloop: bool = True
     """Whether to run on uvloop instead of asyncio's own event loop."""
 

@@ -53,6 +53,13 @@ async def test_the_line_of_a_refused_call_has_the_reason_and_no_content(
     assert "confidential" not in json.dumps(line)
 
 
+async def test_content_is_logged_where_a_setting_asks_for_it(serve_toy: ServeToy, method: str, lines: Lines) -> None:
+    toy = await serve_toy(echo, log_prompts=True)
+    await toy.ask(method, "a lighthouse")
+    received, _ = await lines()
+    assert received["content"] == 'value: "a lighthouse"'
+
+
 async def test_health_checks_are_not_worth_a_line(serve_toy: ServeToy, lines: Lines) -> None:
     toy = await serve_toy(echo)
     await health_pb2_grpc.HealthStub(toy.channel).Check(health_pb2.HealthCheckRequest())
