@@ -99,7 +99,7 @@ class Performance:
         self._spoken_s = 0.0
         self.characters = 0
         self.sentences = 0
-        self.attempts = 0
+        self.attempts = 1
         self.audio_bytes = 0
         self.first_audio_s = 0.0
 
@@ -170,7 +170,6 @@ class Performance:
 
     async def _attempt(self, state: _Sentence, speaker: Speaker, utterance: Utterance) -> None:
         """Speak one sentence once, leaving out what an earlier attempt has spoken already."""
-        self.attempts += 1
         inspector = self._inspect(utterance, speaker.capabilities)
         rate, skip = speaker.capabilities.sample_rate, state.samples_out
         async with aclosing(speaker.engine.speak(utterance)) as pieces:
@@ -225,6 +224,7 @@ class Performance:
             await self._outbox.put(event)
 
     async def _retry(self, cause: Cause, remedy: Remedy, attempt: int) -> None:
+        self.attempts += 1
         self._metrics.retries.labels(self._order.model, cause.value, remedy.value).inc()
         await self._put(Retried(cause, remedy, attempt))
 

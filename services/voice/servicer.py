@@ -8,7 +8,6 @@ import grpc
 
 from atelier.voice.v1 import voice_service_pb2 as wire
 from atelier.voice.v1 import voice_service_pb2_grpc
-from servekit import context as serving
 from servekit.errors import InvalidRequest, Violation
 from services.voice import convert
 from services.voice.cloning import Cloning
@@ -35,7 +34,7 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
         text, order = self._reader.synthesis(request)
         async with (
             aclosing(_only(text)) as parts,
-            aclosing(self._synthesize(order, parts, serving.current().deadline)) as events,
+            aclosing(self._synthesize(order, parts, len(text))) as events,
         ):
             async for event in events:
                 yield convert.response(wire.SynthesizeResponse, event)
@@ -48,7 +47,7 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
         order = self._reader.stream_config(first)
         async with (
             aclosing(_parts(request_iterator)) as parts,
-            aclosing(self._synthesize(order, parts, serving.current().deadline)) as events,
+            aclosing(self._synthesize(order, parts)) as events,
         ):
             async for event in events:
                 yield convert.response(wire.SynthesizeStreamResponse, event)

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from servekit.admission import Admission
@@ -58,31 +59,32 @@ class Synthesize:
         self._chunk_bytes = chunk_bytes
 
     def __call__(
-        self, order: Order, parts: AsyncIterator[TextPart], deadline: float | None = None
+        self, order: Order, parts: AsyncIterator[TextPart], characters: int = 0
     ) -> AsyncGenerator[Event, None]:
         """Yield what happens while the parts are spoken, the summary last. Closing the generator stops the work.
 
-        `deadline` is in seconds of the clock. Raises what admission and residency raise, `OutputRejected` and
-        `EngineFailure`.
+        `characters` is the length of the text if it is known, for estimates of the queue. No deadline is judged in
+        advance: how long speech takes is up to its reader. Raises what admission and residency raise,
+        `OutputRejected` and `EngineFailure`.
         """
         outbox = Outbox(limit_bytes=self._buffer_bytes, chunk_bytes=self._chunk_bytes)
-        return stream(partial(self._work, order, parts, deadline), outbox)
+        return stream(partial(self._work, order, parts, characters), outbox)
 
-    async def _work(self, order: Order, parts: AsyncIterator[TextPart], deadline: float | None, outbox: Outbox) -> None:
-        waiting, metrics = Stopwatch(self._clock), self._metrics
+    async def _work(self, order: Order, parts: AsyncIterator[TextPart], characters: int, outbox: Outbox) -> None:
+        request = Stopwatch(self._clock)
         async with AsyncExitStack() as stack:
             ticket = await stack.enter_async_context(
                 self._admission.admit(
                     order.model,
-                    deadline=deadline,
+                    work=characters,
                     on_queued=lambda position, eta_s: outbox.post(Queued(position, eta_s)),
                 )
             )
-            metrics.queue_wait_seconds.labels(order.model).observe(ticket.queued_s)
+            self._metrics.queue_wait_seconds.labels(order.model).observe(ticket.queued_s)
             engine = await self._engine(stack, order.model, outbox)
             ticket.begin()
-            load_s = waiting.total_s - ticket.queued_s
-            await self._perform(order, parts, self._rungs(order, engine, stack, outbox), outbox, waiting, load_s)
+            waited = _Waited(request, ticket.queued_s, request.total_s - ticket.queued_s)
+            await self._perform(order, parts, self._rungs(order, engine, stack, outbox), outbox, waited)
 
     async def _engine(self, stack: AsyncExitStack, model: str, outbox: Outbox) -> Engine:
         """Borrow an engine until `stack` unwinds."""
@@ -130,18 +132,25 @@ class Synthesize:
         parts: AsyncIterator[TextPart],
         rungs: list[Rung],
         outbox: Outbox,
-        waited: Stopwatch,
-        load_s: float,
+        waited: "_Waited",
     ) -> None:
         audio, can = order.audio, self._capabilities[order.model]
         rate = self._encoders.rate_for(audio.format, audio.sample_rate or can.sample_rate)
         outbox.post(Header(audio.format, rate, order.voice.id, order.model, order.language))
+        encoder, watch = self._encoders.create(audio.format, rate), Stopwatch(self._clock)
+        chain = Chain(encoder, rate, volume=audio.volume, normalize=audio.normalize_loudness)
+        performance = self._performance(order, rungs, chain, outbox, watch)
+        await performance.run(parts)
+        adjustments = tuple(_adjustments(order, can, rate))
+        summary = _summary(order, performance, chain.seconds, watch.work_s, waited, adjustments)
+        self._observe(summary, performance.underruns)
+        outbox.post(summary)
+
+    def _performance(
+        self, order: Order, rungs: list[Rung], chain: Chain, outbox: Outbox, watch: Stopwatch
+    ) -> Performance:
         language = self._languages.of(order.language)
-        watch = Stopwatch(self._clock)
-        chain = Chain(
-            self._encoders.create(audio.format, rate), rate, volume=audio.volume, normalize=audio.normalize_loudness
-        )
-        performance = Performance(
+        return Performance(
             order,
             rungs,
             splitter=Splitter(language, limit=self._catalog.get(order.model).limit(order.language)),
@@ -154,25 +163,6 @@ class Synthesize:
             metrics=self._metrics,
             seed=order.seed if order.seed is not None else secrets.randbelow(SEEDS),
         )
-        before_s = waited.total_s
-        await performance.run(parts)
-        queued_s = before_s - load_s
-        summary = Summary(
-            model=order.model,
-            voice=order.voice.id,
-            audio_s=chain.seconds,
-            first_audio_s=before_s + performance.first_audio_s if performance.audio_bytes else 0.0,
-            total_s=waited.total_s,
-            work_s=watch.work_s,
-            characters=performance.characters,
-            sentences=performance.sentences,
-            attempts=performance.attempts,
-            audio_bytes=performance.audio_bytes,
-            stages=(("queue", queued_s), ("load", load_s), ("speak", watch.work_s)),
-            adjustments=tuple(_adjustments(order, can, rate)),
-        )
-        self._observe(summary, performance.underruns)
-        outbox.post(summary)
 
     def _observe(self, summary: Summary, underruns: int) -> None:
         metrics, model = self._metrics, summary.model
@@ -183,6 +173,39 @@ class Synthesize:
         if summary.audio_s:
             metrics.first_audio_seconds.labels(model).observe(summary.first_audio_s)
             metrics.real_time_factor.labels(model).observe(summary.work_s / summary.audio_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waited:
+    """What a request waited for before its engine was there."""
+
+    request: Stopwatch
+    queued_s: float
+    load_s: float
+
+
+def _summary(
+    order: Order,
+    performance: Performance,
+    audio_s: float,
+    work_s: float,
+    waited: _Waited,
+    adjustments: tuple[Adjustment, ...],
+) -> Summary:
+    return Summary(
+        model=order.model,
+        voice=order.voice.id,
+        audio_s=audio_s,
+        first_audio_s=waited.queued_s + waited.load_s + performance.first_audio_s,
+        total_s=waited.request.total_s,
+        work_s=work_s,
+        characters=performance.characters,
+        sentences=performance.sentences,
+        attempts=performance.attempts,
+        audio_bytes=performance.audio_bytes,
+        stages=(("queue", waited.queued_s), ("load", waited.load_s), ("speak", work_s)),
+        adjustments=adjustments,
+    )
 
 
 def _adjustments(order: Order, can: Capabilities, rate: int) -> list[Adjustment]:

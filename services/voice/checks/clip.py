@@ -23,7 +23,9 @@ def faults(clip: bytes) -> Iterator[Violation]:
         with soundfile.SoundFile(io.BytesIO(clip)) as file:
             if file.format not in FORMATS:
                 yield Violation("clip", f"is a {file.format} file; accepted are {', '.join(FORMATS)}")
-            elif not MIN_S <= (seconds := file.frames / file.samplerate) <= MAX_S or file.samplerate > _MOST_RATE_HZ:
+            elif file.samplerate > _MOST_RATE_HZ:
+                yield Violation("clip", f"has {file.samplerate} samples a second; at most {_MOST_RATE_HZ} are accepted")
+            elif not MIN_S <= (seconds := file.frames / file.samplerate) <= MAX_S:
                 yield Violation("clip", f"lasts {seconds:.1f} s; {MIN_S:g} to {MAX_S:g} s are accepted")
             elif not _has_speech(file.read(dtype="float32", always_2d=True).mean(axis=1), file.samplerate):
                 yield Violation("clip", "is silent; a voice is needed")

@@ -37,6 +37,7 @@ async def test_the_summary_says_what_was_spoken(voice: "VoiceServiceAsyncStub") 
     summary = found.summary
     assert (summary.model, summary.voice, summary.sentences) == ("espeak", "espeak/en-us", 2)
     assert (summary.characters, summary.audio_bytes) == (len(TEXT), len(found.data))
+    assert summary.attempts == 1
     assert 0 < summary.first_audio_seconds < summary.total_seconds
     assert 0 < summary.real_time_factor < 1
 
