@@ -11,6 +11,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ from recipes.sketch.sheets import save_sheet
 _FIRST_SEED = 1_000_000_000
 _BATCH = 12
 _AIM = 0.9
+_ON_A_SHEET = 24
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,22 @@ def painter_of(pipeline: Pipeline, settings: Settings) -> Artist:
         pictures: list[Picture] = []
         for first in range(0, len(cases), _BATCH):
             part = cases[first : first + _BATCH]
-            seeds = range(first, first + len(part))
-            pictures += paint(pipeline, [case.prompt for case in part], seeds, settings)
+            pictures += paint(pipeline, [case.prompt for case in part], [case.scene.seed for case in part], settings)
+        return pictures
+
+    return artist
+
+
+def specialists_of(pipeline: Pipeline, models: Path, settings: Settings) -> Artist:
+    """The model with each field's adapter for that field's cases; `cases` come field by field."""
+    plain = painter_of(pipeline, settings)
+
+    def artist(cases: Sequence[Case]) -> list[Picture]:
+        pictures: list[Picture] = []
+        for field, part in groupby(cases, key=lambda case: field_of(case.scene)):
+            pipeline.load_lora_weights(models / f"sketch-{field}")
+            pictures += plain(list(part))
+            pipeline.unload_lora_weights()
         return pictures
 
     return artist
@@ -158,39 +174,49 @@ def as_json(results: dict[str, Score], settings: Settings, count: int) -> dict[s
     }
 
 
+def artists_of(models: Path, settings: Settings, trained_only: bool) -> dict[str, Artist]:
+    """Whom to compare: the model, its specialists and, unless `trained_only`, floor and ceilings."""
+    pipeline = load(models / "sketch")
+    artists: dict[str, Artist] = {"sketch": painter_of(pipeline, settings)}
+    if trained_only:
+        return artists
+    return artists | {
+        "specialists": specialists_of(pipeline, models, settings),
+        "untrained": painter_of(untrained(pipeline), settings),
+        "autoencoder": autoencoder_of(pipeline),
+        "generator": generator,
+    }
+
+
+def save_sheets(folder: Path, cases: Sequence[Case], pictures: Sequence[Picture]) -> None:
+    """One contact sheet for each field."""
+    for field in FIELDS:
+        shown = [pair for pair in zip(cases, pictures, strict=True) if field_of(pair[0].scene) == field][:_ON_A_SHEET]
+        save_sheet(folder / f"{field}.png", [picture for _, picture in shown], [case.prompt for case, _ in shown])
+
+
 def main() -> None:
-    """Evaluate an exported model against floor and ceiling."""
+    """Evaluate the exported models against floor and ceiling."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("models/sketch"))
+    parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--count", type=int, default=60, help="held-out scenes in each field")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--guidance", type=float, default=Settings.guidance)
     parser.add_argument("--result", type=Path, default=Path("bench/results/eval_sketch.json"))
     parser.add_argument("--sheets", type=Path, default=Path("docs/sketch"))
-    parser.add_argument("--trained-only", action="store_true", help="skip floor and ceiling, write no result file")
+    parser.add_argument("--trained-only", action="store_true", help="draw with the base model alone, write no result")
     options = parser.parse_args()
 
     settings = Settings(options.steps, options.guidance)
-    pipeline = load(options.model)
-    cases = {field: held_out_cases(field, options.count) for field in FIELDS}
-    every = [case for part in cases.values() for case in part]
-    artists: dict[str, Artist] = {"sketch": painter_of(pipeline, settings)}
-    if not options.trained_only:
-        artists |= {
-            "untrained": painter_of(untrained(pipeline), settings),
-            "autoencoder": autoencoder_of(pipeline),
-            "generator": generator,
-        }
-    drawn = {name: artist(every) for name, artist in artists.items()}
-    results = {name: score(every, pictures) for name, pictures in drawn.items()}
+    cases = [case for field in FIELDS for case in held_out_cases(field, options.count)]
+    artists = artists_of(options.models, settings, options.trained_only)
+    drawn = {name: artist(cases) for name, artist in artists.items()}
+    results = {name: score(cases, pictures) for name, pictures in drawn.items()}
     print_table(results)
-    for index, (field, part) in enumerate(cases.items()):
-        first = index * options.count
-        shown = drawn["sketch"][first : first + 24]
-        save_sheet(options.sheets / f"{field}.png", shown, [case.prompt for case in part[:24]])
+    save_sheets(options.sheets, cases, drawn["sketch"])
     if not options.trained_only:
         options.result.parent.mkdir(parents=True, exist_ok=True)
-        options.result.write_text(json.dumps(as_json(results, settings, len(every)), indent=2) + "\n")
+        options.result.write_text(json.dumps(as_json(results, settings, len(cases)), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Settings:
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> Pipeline:
     """The model of a folder, on the training device."""
-    pipeline = FluxPipeline.from_pretrained(folder, torch_dtype=dtype).to(device())
+    pipeline = FluxPipeline.from_pretrained(folder, dtype=dtype).to(device())
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -101,4 +101,4 @@ def _building(picture: Picture, time: str) -> str:
     middle = picture[round(0.3 * SIZE) : round(0.68 * SIZE)]
     red = (distance(middle, lit(time, (200, 58, 48))) < 36).mean()
     wall = (distance(middle, mix(lit(time, (184, 176, 186)), (0, 0, 0), 0.08)) < 16).mean()
-    return "house" if red > 0.008 else "castle" if wall > 0.02 else "none"
+    return "house" if red > 0.008 else "castle" if wall > 0.014 else "none"
