@@ -12,8 +12,8 @@ NAME ?=
 ARGS ?=
 SOURCES := servekit services atelier_client recipes evals bench deploy/local tests
 
-.PHONY: help setup demo run test lint fix protos bench doctor clean train-sketch train-sketch-qwen eval eval-sketch \
-	test-unit test-contract test-integration test-e2e docs
+.PHONY: help setup demo run test lint fix protos bench doctor clean packages train-sketch train-sketch-qwen eval eval-sketch \
+	test-unit test-contract test-integration test-e2e
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 20
@@ -36,7 +36,7 @@ demo: setup ## start the studio, make out/demo.png and out/demo.wav, stop it: ma
 run: setup ## keep the studio up in the foreground until Ctrl-C
 	@$(BIN)/python -m deploy.local.run
 
-test: lint ## everything: lint, unit, contract, integration, e2e
+test: lint packages ## everything: lint, unit, contract, integration, e2e
 	$(BIN)/pytest tests/unit tests/contract tests/integration tests/e2e $(ARGS)
 
 lint: setup $(TOOLS)/.stamp ## ruff, mypy, import contracts, buf, freshness of generated files (changes nothing)
@@ -58,13 +58,16 @@ fix: setup ## format and repair what ruff and buf can
 protos: $(TOOLS)/.stamp ## generate the stubs from protos/
 	protos/generate.sh . $(TOOLS)
 
+packages: # Debian packages that tests call
+	@command -v openssl >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends openssl; }
+
 test-unit: setup ## fast tests without torch
 	$(BIN)/pytest tests/unit $(ARGS)
 
 test-contract: setup ## every engine and catalog row against its port
 	$(BIN)/pytest tests/contract $(ARGS)
 
-test-integration: setup ## real in-process servers
+test-integration: setup packages ## real in-process servers
 	$(BIN)/pytest tests/integration $(ARGS)
 
 test-e2e: setup ## the four real processes
