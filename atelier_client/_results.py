@@ -104,10 +104,18 @@ class SpeechResult:
     summary: voice_service_pb2.SpeechSummary
 
     def save(self, path: str | Path) -> Path:
-        """Write the file and return its path. The sizes in a streamed WAV header are set to what arrived."""
+        """Write the file and return its path. A header that could not know the length of the stream is completed."""
         target = Path(path)
-        target.write_bytes(_with_wav_sizes(self.data) if self.header.media_type == "audio/wav" else self.data)
+        target.write_bytes(self._complete())
         return target
+
+    def _complete(self) -> bytes:
+        match self.header.media_type:
+            case "audio/wav":
+                return _with_wav_sizes(self.data)
+            case "audio/flac":
+                return _with_flac_length(self.data, round(self.summary.audio_seconds * self.header.sample_rate))
+        return self.data
 
 
 class SpeechCollector:
@@ -159,6 +167,17 @@ def _with_wav_sizes(data: bytes) -> bytes:
         return data
     riff, body = len(data) - 8, len(data) - at - 8
     return data[:4] + riff.to_bytes(4, "little") + data[8 : at + 4] + body.to_bytes(4, "little") + data[at + 8 :]
+
+
+def _with_flac_length(data: bytes, samples: int) -> bytes:
+    """Return a FLAC file whose STREAMINFO has the number of samples.
+
+    It is a 36-bit number whose last byte is byte 25 of the file (RFC 9639, section 8.2); its upper 4 bits share byte 21.
+    """
+    if data[:4] != b"fLaC":
+        return data
+    field = int.from_bytes(data[21:26], "big") & ~(2**36 - 1) | samples
+    return data[:21] + field.to_bytes(5, "big") + data[26:]
 
 
 def _damaged(message: str) -> AtelierError:

@@ -4,6 +4,7 @@ import wave
 from pathlib import Path
 
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,26 @@ def test_saved_wav_has_true_sizes(tmp_path: Path) -> None:
     with wave.open(str(result.save(tmp_path / "x.wav"))) as file:
         assert (file.getnframes(), file.getframerate()) == (500, 8000)
     assert [word.text_offset for word in result.words] == [3]
+
+
+def test_saved_flac_has_its_length(tmp_path: Path) -> None:
+    collector = SpeechCollector()
+    header = speech_pb2.AudioHeader(media_type="audio/flac", sample_rate=8000, channels=1)
+    collector.feed(speech_pb2.SynthesizeResponse(audio=header))
+    collector.feed(speech_pb2.SynthesizeResponse(chunk=types_pb2.Chunk(data=streaming_flac(8000))))
+    summary = speech_pb2.SpeechSummary(audio_seconds=1.0)
+    collector.feed(speech_pb2.SynthesizeResponse(summary=summary))
+    assert soundfile.info(str(collector.finish().save(tmp_path / "x.flac"))).frames == 8000
+
+
+def streaming_flac(frames: int) -> bytes:
+    """Return a FLAC as a stream sends it: its length is unknown."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, [0.0, 0.5] * (frames // 2), 8000, format="FLAC", subtype="PCM_16")
+    data = bytearray(buffer.getvalue())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    return bytes(data)
 
 
 def streaming_wav(frames: bytes) -> bytes:
