@@ -37,11 +37,11 @@ class Candidates:
     def draw(self) -> Choice:
         """One set: the bundled rows, the large ones, part of them, or made-up ones."""
         share = self._rng.random()
-        if share < 0.4:
+        if share < 0.48:
             return self._known["sketch"]
-        if share < 0.5:
-            return self._known["studio"]
         if share < 0.62:
+            return self._known["studio"]
+        if share < 0.72:
             return self._part(self._known[self._rng.choice(("sketch", "studio"))])
         return self._made_up()
 

@@ -86,7 +86,7 @@ class Composer:
 
     def _landscape(self) -> str:
         lists = self.language.fields["landscape"]
-        text = self._bare(self._pick(lists["subjects"]))
+        text = self._view() if self._chance(0.5) else self._bare(self._pick(lists["subjects"]))
         for _ in range(self._pick((0, 0, 1, 1, 1, 2, 3))):
             text = self._joined(text, self._pick(lists["details"]))
         return self._joined(text, self._pick(lists["marks"])) if self._chance(0.1) else text
@@ -120,14 +120,34 @@ class Composer:
 
     def _general(self) -> str:
         lists = self.language.fields["general"]
-        text = self._bare(self._pick(lists["subjects"]))
+        text = self._thing() if self._chance(0.6) else self._bare(self._pick(lists["subjects"]))
         for _ in range(self._pick((0, 0, 1, 1, 2))):
             text = self._joined(text, self._pick(lists["details"]))
         if self._chance(0.1):
             text = self._joined(text, self._pick(self.language.fields["landscape"]["details"]))
         return text
 
+    def _thing(self) -> str:
+        """Things in a frame; one in five is no word at all, since what a prompt is about may never have been seen."""
+        lists = self.language.fields["general"]
+        first, second = (
+            self._invented() if self._chance(0.2) else self._bare(self._pick(lists["things"])) for _ in range(2)
+        )
+        return self._filled(self._pick(lists["frames"]), {"x": first, "y": second})
+
+    def _view(self) -> str:
+        """Parts of a landscape in a frame."""
+        lists = self.language.fields["landscape"]
+        first, second = self._pick(lists["things"]), self._pick(lists["things"])
+        return self._filled(self._pick(lists["frames"]), {"x": first, "y": second})
+
+    def _invented(self) -> str:
+        syllables = (self._pick("bcdfghklmnprstvwz") + self._pick("aeiou") for _ in range(self._pick((2, 2, 3, 4))))
+        return "".join(syllables) + self._pick(("", "", "n", "r", "s", "t", "l", "ck", "ng"))
+
     def _anything(self) -> str:
+        if self._chance(0.3):
+            return self._pick(self.language.fields["general"]["things"])
         return self._pick(self.language.fields[self._pick(("landscape", "portrait", "general"))]["subjects"])
 
     def _signs(self) -> dict[str, str]:

@@ -37,11 +37,11 @@ class Lessons:
         self._english = next(each for each in composers if each.language.code == "en")
 
     def draw(self, size: int) -> Lesson:
-        """One lesson of `size` texts: selection (64 %), safety (20 %) or rewriting (16 %)."""
+        """One lesson of `size` texts: selection (72 %), safety (18 %) or rewriting (10 %)."""
         share = self._rng.random()
-        if share < 0.64:
+        if share < 0.72:
             return self.selection(size)
-        return self.safety(size) if share < 0.84 else self.rewriting(size)
+        return self.safety(size) if share < 0.9 else self.rewriting(size)
 
     def selection(self, size: int) -> Lesson:
         """Which candidate suits: one candidate set, many texts."""

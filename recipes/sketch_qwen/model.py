@@ -9,7 +9,6 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from recipes.sketch_qwen.batches import Batch
 
-
 _SPREAD = 0.06
 """Standard deviation of the first weights: at this width, the usual 0.02 leaves the layers nearly silent for long."""
 

@@ -7,6 +7,8 @@ afresh for every step and never repeat, so the training loss is itself measured 
 import argparse
 import math
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import torch
 from torch.optim import AdamW
@@ -16,8 +18,8 @@ from recipes.sketch.budget import Budget
 from recipes.sketch.session import Session, autocast, device
 from recipes.sketch_qwen.batches import Encoder, collate
 from recipes.sketch_qwen.check import accuracy
-from recipes.sketch_qwen.embeddings import learn_embeddings
-from recipes.sketch_qwen.lessons import Lesson, Lessons
+from recipes.sketch_qwen.embeddings import TopicBag, learn_embeddings
+from recipes.sketch_qwen.lessons import Lessons
 from recipes.sketch_qwen.model import build_model, loss, save
 from recipes.sketch_qwen.tokenizer import train_tokenizer
 
@@ -29,6 +31,10 @@ ROWS = 4
 """Rows of a batch."""
 TEXTS = 24
 """Texts drawn for a row; those that do not fit are left out."""
+BAG_TEXTS = 256
+"""Texts of a batch that only the bag of words sees."""
+BAG_SHARE = 0.3
+"""Weight of the bag's loss beside the answers'."""
 PEAK = 1.2e-3
 """Learning rate after the warm-up."""
 WARM_UP = 60
@@ -47,7 +53,7 @@ def main() -> None:
     save(model, tokenizer, options.output)
 
 
-def load_tokenizer(run: Path, seed: int) -> PreTrainedTokenizerFast:
+def load_tokenizer(run: Path, seed: int = 1) -> PreTrainedTokenizerFast:
     """The run's tokenizer; a new run trains one."""
     folder = run / "tokenizer"
     if not folder.exists():
@@ -57,42 +63,67 @@ def load_tokenizer(run: Path, seed: int) -> PreTrainedTokenizerFast:
 
 def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, session: Session, seed: int) -> None:
     """Train `model` in place until the session's budget is spent."""
-    optimizer = AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.95), weight_decay=0.05)
-    encoder = Encoder(tokenizer, LENGTH)
+    trainer = _Trainer(model, tokenizer)
     held_out = Lessons(seed + 1)
     if state := session.resume():
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        trainer.load(state)
     else:
-        embeddings = learn_embeddings(tokenizer, Lessons(seed + 2), model.config.hidden_size)
-        model.get_input_embeddings().weight.data.copy_(embeddings)
+        trainer.start(Lessons(seed + 2))
     lessons = Lessons(hash((seed, session.budget.step)))
-    total = 0.0
+    losses: list[float] = []
     for step in session.steps():
-        for group in optimizer.param_groups:
-            group["lr"] = session.budget.learning_rate(PEAK, WARM_UP)
-        total += _step(model, optimizer, encoder, [lessons.draw(TEXTS) for _ in range(ROWS)])
+        rate = session.budget.learning_rate(PEAK, WARM_UP)
+        losses.append(trainer.step(lessons, rate))
         if step % REPORT_EVERY == REPORT_EVERY - 1:
-            session.report(loss=total / REPORT_EVERY, learning_rate=optimizer.param_groups[0]["lr"])
-            total = 0.0
+            session.report(loss=mean(losses), learning_rate=rate)
+            losses.clear()
         if step % CHECK_EVERY == CHECK_EVERY - 1:
-            session.report(**accuracy(model, encoder, held_out))
+            session.report(**accuracy(model, trainer.encoder, held_out))
         if session.due():
-            session.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
-    session.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+            session.save(trainer.state())
+    session.save(trainer.state())
 
 
-def _step(model: Qwen2ForCausalLM, optimizer: AdamW, encoder: Encoder, lessons: list[Lesson]) -> float:
-    """One update; returns the loss."""
-    model.train()
-    batch = collate([encoder.row(lesson) for lesson in lessons], device())
-    with autocast():
-        value = loss(model, batch)
-    value.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    return value.item()
+class _Trainer:
+    """The model, the bag of words beside it, and their optimizer."""
+
+    def __init__(self, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.encoder = Encoder(tokenizer, LENGTH)
+        self._model = model
+        self._bag = TopicBag(tokenizer, model.config.hidden_size).to(device())
+        groups: list[dict[str, Any]] = [{"params": list(part.parameters())} for part in (model, self._bag)]
+        self._optimizer = AdamW(groups, lr=PEAK, betas=(0.9, 0.95), weight_decay=0.05)
+
+    def start(self, lessons: Lessons) -> None:
+        """Give the embeddings their start."""
+        weight = self._model.get_input_embeddings().weight
+        weight.data.copy_(learn_embeddings(self._bag, weight.shape[0], lessons))
+
+    def step(self, lessons: Lessons, rate: float) -> float:
+        """One update at learning rate `rate`; returns the loss of the answers."""
+        self._model.train()
+        batch = collate([self.encoder.row(lessons.draw(TEXTS)) for _ in range(ROWS)], device())
+        with autocast():
+            value = loss(self._model, batch)
+        words = self._bag.loss(self._model.get_input_embeddings().weight, lessons.topics(BAG_TEXTS))
+        (value + BAG_SHARE * words).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return value.item()
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        parts = {"model": self._model, "bag": self._bag, "optimizer": self._optimizer}
+        return {name: part.state_dict() for name, part in parts.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self._model.load_state_dict(state["model"])
+        self._bag.load_state_dict(state["bag"])
+        self._optimizer.load_state_dict(state["optimizer"])
 
 
 def _options() -> argparse.Namespace:
