@@ -172,7 +172,7 @@ def _with_wav_sizes(data: bytes) -> bytes:
 def _with_flac_length(data: bytes, samples: int) -> bytes:
     """Return a FLAC file whose STREAMINFO has the number of samples.
 
-    It is a 36-bit number whose last byte is byte 25 of the file (RFC 9639, section 8.2); its upper 4 bits share byte 21.
+    A 36-bit number that ends with byte 25 of the file; its upper 4 bits share byte 21 (RFC 9639, section 8.2).
     """
     if data[:4] != b"fLaC":
         return data
