@@ -60,6 +60,19 @@ class Encoded:
     continuations: tuple[tuple[int, ...], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The token ids of everything about a task but its text."""
+
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    continuations: tuple[tuple[int, ...], ...]
+
+    def around(self, text: tuple[int, ...]) -> Encoded:
+        """Return the whole, with the ids of a text in its place."""
+        return Encoded(self.prefix, text + self.suffix, self.continuations)
+
+
 class Tokenizer(Protocol):
     """The part of a transformers tokenizer that prompts need."""
 
@@ -106,18 +119,27 @@ def one_line(text: str) -> str:
 
 def encode(prompt: Prompt, tokenizer: Tokenizer) -> Encoded:
     """Render `prompt` with the tokenizer's own chat template and encode each part alone."""
+    return frame(prompt, tokenizer).around(text_ids(prompt.text, tokenizer))
+
+
+def frame(prompt: Prompt, tokenizer: Tokenizer) -> Frame:
+    """Encode everything but the text, which may be computed once for all texts."""
     user = f"<prompt>{_SLOT}</prompt>\n{prompt.question}"
     conversation = [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
     rendered = tokenizer.apply_chat_template(
         conversation, tokenize=False, add_generation_prompt=True, enable_thinking=False
     )
-    prefix, suffix = str(rendered).split(_SLOT)
+    prefix, suffix = (_ids(part, tokenizer) for part in str(rendered).split(_SLOT))
+    return Frame(prefix, suffix, tuple(_ids(each, tokenizer) for each in prompt.continuations))
 
-    def ids(text: str, *, plain: bool = False) -> tuple[int, ...]:
-        return tuple(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=plain))
 
-    continuations = tuple(ids(each) for each in prompt.continuations)
-    return Encoded(ids(prefix), ids(prompt.text, plain=True) + ids(suffix), continuations)
+def text_ids(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Encode a text of a prompt; the names of special tokens in it are ordinary text."""
+    return tuple(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
+
+def _ids(part: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    return tuple(tokenizer.encode(part, add_special_tokens=False, split_special_tokens=False))
 
 
 def _describe(candidate: Candidate) -> str:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Generator, Iterator, Sequence
-from itertools import groupby
+from functools import lru_cache
+from itertools import groupby, islice
 from typing import Any
 
 import torch
@@ -11,7 +12,17 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from servekit.errors import EngineFailure
 from services.rewrite_llm.domain import Candidate
 from services.rewrite_llm.engines.prefix import KeysAndValues, Prefix, PrefixStore
-from services.rewrite_llm.prompts import YES, Encoded, Prompt, encode, rewrite_prompt, safety_prompt, selection_prompt
+from services.rewrite_llm.prompts import (
+    YES,
+    Encoded,
+    Frame,
+    Prompt,
+    frame,
+    rewrite_prompt,
+    safety_prompt,
+    selection_prompt,
+    text_ids,
+)
 
 Ids = tuple[int, ...]
 
@@ -29,6 +40,7 @@ class CausalLmEngine:
         self._model: Any = model
         self._tokenizer: Any = tokenizer
         self._prefixes = PrefixStore(model.config, self._prefill, _PREFIXES)
+        self._frame = lru_cache(maxsize=_PREFIXES)(self._frame_of)
         self._end = _end_tokens(model, tokenizer)
 
     @property
@@ -65,6 +77,9 @@ class CausalLmEngine:
             yield
         return str(self._tokenizer.decode(written, skip_special_tokens=True)).strip()[:max_chars]
 
+    def _frame_of(self, bare: Prompt) -> Frame:
+        return frame(bare, self._tokenizer)
+
     @property
     def _context(self) -> int:
         return int(self._model.config.max_position_embeddings)
@@ -78,18 +93,23 @@ class CausalLmEngine:
         """
         encoded = [self._encoded(prompt) for prompt in prompts]
         asked = [
-            (each.rest + continuation[:-1], continuation) for each in encoded for continuation in each.continuations
+            (each.rest + continuation[:-1], len(each.rest) + at - 1, token)
+            for each in encoded
+            for continuation in each.continuations
+            for at, token in enumerate(continuation)
         ]
-        rows = list(dict.fromkeys(row for row, _ in asked))
-        hidden = self._hidden(rows, self._prefixes.cache(encoded[0].prefix, len(rows)))
-        number = {row: at for at, row in enumerate(rows)}
-        scores = iter([self._continuation_score(hidden[number[row]], len(row), ids) for row, ids in asked])
-        return [tuple(next(scores) for _ in each.continuations) for each in encoded]
+        places = list(dict.fromkeys((row, position) for row, position, _ in asked))
+        predicted = self._predict([row for row, _ in places], [position for _, position in places], encoded[0].prefix)
+        number = {place: at for at, place in enumerate(places)}
+        chances = predicted[[number[row, position] for row, position, _ in asked], [token for _, _, token in asked]]
+        return _means(encoded, iter(chances.tolist()))
 
-    def _continuation_score(self, hidden: torch.Tensor, length: int, ids: Ids) -> float:
-        """Return the mean log-probability of `ids`, given the states (tokens, width) of a row of `length` tokens."""
-        log_probabilities = torch.log_softmax(self._logits(hidden[length - len(ids) : length]).float(), dim=-1)
-        return float(log_probabilities[torch.arange(len(ids)), torch.tensor(ids)].mean())
+    def _predict(self, rows: Sequence[Ids], positions: Sequence[int], prefix: Prefix) -> torch.Tensor:
+        """Return the log-probabilities (places, vocabulary) of what comes after a position of a row, for each pair."""
+        distinct = list(dict.fromkeys(rows))
+        hidden = self._hidden(distinct, self._prefixes.cache(prefix, len(distinct)))
+        number = {row: at for at, row in enumerate(distinct)}
+        return torch.log_softmax(self._logits(hidden[[number[row] for row in rows], list(positions)]).float(), dim=-1)
 
     def _hidden(self, rows: Sequence[Ids], cache: DynamicCache) -> torch.Tensor:
         """Return the last states (rows, tokens, width). Rows are padded at the end, where nothing attends to it."""
@@ -109,7 +129,7 @@ class CausalLmEngine:
         return tuple((layer.keys, layer.values) for layer in cache.layers)
 
     def _encoded(self, prompt: Prompt) -> Encoded:
-        encoded = encode(prompt, self._tokenizer)
+        encoded = self._frame(prompt.about("")).around(text_ids(prompt.text, self._tokenizer))
         longest = max((len(each) for each in encoded.continuations), default=1)
         if len(encoded.prefix) + len(encoded.rest) + longest > self._context:
             raise EngineFailure(f"the prompt does not fit into the model's {self._context} tokens")
@@ -120,16 +140,21 @@ class CausalLmEngine:
 
     def _windows(self, prompt: Prompt) -> Iterator[Prompt]:
         """Yield the prompt for each part of its text that the model can read at once."""
-        bare = encode(prompt.about(""), self._tokenizer)
-        room = min(_WINDOW_TOKENS, self._context - len(bare.prefix) - len(bare.rest) - _WINDOW_OVERLAP)
+        bare = self._frame(prompt.about(""))
+        room = min(_WINDOW_TOKENS, self._context - len(bare.prefix) - len(bare.suffix) - _WINDOW_OVERLAP)
         if room < _MIN_WINDOW_TOKENS:
             raise EngineFailure(f"the instructions do not fit into the model's {self._context} tokens")
-        ids = self._tokenizer.encode(prompt.text, add_special_tokens=False, split_special_tokens=True)
+        ids = text_ids(prompt.text, self._tokenizer)
         if len(ids) <= room:
             yield prompt
             return
         for start in range(0, len(ids), room - min(_WINDOW_OVERLAP, room // 2)):
-            yield prompt.about(str(self._tokenizer.decode(ids[start : start + room])))
+            yield prompt.about(str(self._tokenizer.decode(list(ids[start : start + room]))))
+
+
+def _means(encoded: Sequence[Encoded], chances: Iterator[float]) -> list[tuple[float, ...]]:
+    """Return the mean over the tokens of each continuation; `chances` gives those of all, one after the other."""
+    return [tuple(sum(islice(chances, len(ids))) / len(ids) for ids in each.continuations) for each in encoded]
 
 
 def _chance(prompt: Prompt, log_probabilities: Sequence[float]) -> float:
