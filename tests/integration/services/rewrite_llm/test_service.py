@@ -38,7 +38,7 @@ async def test_scores_add_up_and_come_best_first(by_rules: Studio) -> None:
 
 
 async def test_the_default_is_taken_and_said_when_nothing_stands_out(by_rules: Studio) -> None:
-    answer = await by_rules.rewrite.SelectModel(choice("a chair", default_id="realvis_xl"))
+    answer = await by_rules.rewrite.SelectModel(choice("something nice", default_id="realvis_xl"))
     assert (answer.id, answer.defaulted) == ("realvis_xl", True)
     assert "default" in answer.reason
 
