@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -15,14 +15,16 @@ from prometheus_client import CollectorRegistry
 from servekit import logging as logs
 from servekit import metrics, server
 from servekit.calls import Authenticate, Calls, peer_identity
+from servekit.device import DeviceUnavailable
 from servekit.errors import ServingError
 from servekit.gate import Gate
 from servekit.interceptors import CallInterceptor
-from servekit.settings import ServerSettings
+from servekit.settings import ServerSettings, from_environment
 
 logger = logging.getLogger(__name__)
 
 Hook: TypeAlias = Callable[[], Awaitable[None]]
+S = TypeVar("S", bound=ServerSettings)
 
 _LAST_WORDS_S = 1.0
 """Seconds for the calls that outlive the grace to send their status."""
@@ -114,6 +116,18 @@ class App:
         await grpc_server.stop(self.settings.grace_s + _LAST_WORDS_S)
         overdue.cancel()
         logger.info("drained")
+
+
+def launch(settings: type[S], build: Callable[[S], App]) -> None:
+    """Read the settings from the environment, build the app and `run` it: the main program of a service.
+
+    Raises `SystemExit` with a line for each wrong setting or row of a catalog, without a traceback, and as `run`.
+    """
+    try:
+        app = build(from_environment(settings))
+    except (ValueError, OSError, ServingError, DeviceUnavailable) as error:
+        sys.exit("\n".join(f"cannot start: {line}" for line in str(error).splitlines()))
+    run(app)
 
 
 def run(app: App) -> None:

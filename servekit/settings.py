@@ -1,11 +1,17 @@
 """The settings every service has. A service subclasses `ServerSettings` with its own prefix and defaults."""
 
 import ipaddress
+import os
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+
+class WrongSettings(ValueError):
+    """The environment is wrong; the message has a line for each wrong variable, with what is accepted."""
 
 
 class ServerSettings(BaseSettings):
@@ -82,3 +88,36 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+S = TypeVar("S", bound=ServerSettings)
+
+
+def from_environment(kind: type[S]) -> S:
+    """Return the settings that the environment gives. Raises `WrongSettings`."""
+    try:
+        return kind()
+    except ValidationError as error:
+        raise WrongSettings("\n".join(_told(kind, each) for each in error.errors())) from None
+    except SettingsError as error:  # a text that should be JSON; only the message tells which
+        found = re.search(r'field "(\w+)"', str(error))
+        raise WrongSettings(f"{_variable(kind, found[1])}: must be JSON" if found else str(error)) from None
+
+
+def _told(kind: type[ServerSettings], error: Any) -> str:
+    problem = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:  # of several settings together, which the message names
+        return f"{kind.model_config['env_prefix']}*: {problem}"
+    name, *inside = map(str, error["loc"])
+    return f"{'.'.join([_variable(kind, name), *inside])}: {problem} (got {error['input']!r:.80})"
+
+
+def _variable(kind: type[ServerSettings], name: str) -> str:
+    """Return the variable that a setting was read from; `name` is the setting's own or one of its aliases."""
+    for own, field in kind.model_fields.items():
+        alias = field.validation_alias
+        aliases = [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else []
+        if name in (own, *aliases):
+            usual = f"{kind.model_config['env_prefix']}{own}"
+            return next((each.upper() for each in aliases if each.upper() in os.environ), usual.upper())
+    return name.upper()

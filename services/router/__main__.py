@@ -1,8 +1,8 @@
 """Starts the router: `python -m services.router`."""
 
-from servekit.app import run
+from servekit.app import launch
 from services.router.bootstrap import build
 from services.router.settings import RouterSettings
 
 if __name__ == "__main__":
-    run(build(RouterSettings()))
+    launch(RouterSettings, build)

@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from servekit.errors import PreconditionFailed
 from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.domain import Pixels, Verdict
 
@@ -32,7 +33,7 @@ class NsfwCheck:
         self._classify: Any = None
 
     async def load(self) -> None:
-        """Load the classifier. Raises ValueError if it has none of the unsafe labels, OSError if it cannot be had."""
+        """Load the classifier. Raises `PreconditionFailed` without an unsafe label, OSError if it cannot be had."""
         self._classify = await self._worker.run(self._load)
 
     async def __call__(self, pixels: Pixels) -> Verdict:
@@ -48,7 +49,7 @@ class NsfwCheck:
         model = AutoModelForImageClassification.from_pretrained(self._model, use_safetensors=True, token=self._token)
         labels = {str(label).lower() for label in model.config.id2label.values()}
         if not labels & self._unsafe:
-            raise ValueError(
+            raise PreconditionFailed(
                 f"{self._model} has the labels {', '.join(sorted(labels))}, and none of nsfw_classes"
                 f" ({', '.join(sorted(self._unsafe))}) is among them"
             )

@@ -25,6 +25,8 @@ class ToyProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.lines: list[dict[str, Any]] = []
+        self.told: list[str] = []
+        """Lines that are no log records."""
 
     async def logged(self, prefix: str) -> dict[str, Any]:
         """Wait for the next line whose message begins with `prefix`."""
@@ -45,6 +47,8 @@ class ToyProcess:
     def _keep(self, raw: bytes) -> None:
         if raw.startswith(b"{"):  # gRPC's core writes lines of its own
             self.lines.append(json.loads(raw))
+        else:
+            self.told.append(raw.decode().rstrip())
 
     def messages(self) -> list[str]:
         """Return the messages logged so far."""
@@ -133,3 +137,16 @@ async def test_an_address_that_is_taken_is_one_clear_line(launch: Launch) -> Non
     assert await second.exited() == 1
     (line,) = [line for line in second.lines if line["level"] == "ERROR"]
     assert line["message"].startswith(f"failed: OSError: cannot listen on {address}")
+
+
+async def test_a_wrong_setting_is_one_clear_line(launch: Launch) -> None:
+    toy = await launch(port="abc")
+    assert await toy.exited() == 1
+    (line,) = toy.told
+    assert line.startswith("cannot start: ATELIER_PORT: Input should be a valid integer")
+
+
+async def test_every_mistake_found_while_building_has_a_line(launch: Launch) -> None:
+    toy = await launch("misbuilt")
+    assert await toy.exited() == 1
+    assert toy.told == ["cannot start: catalog.toml: row 1: id", "cannot start: catalog.toml: row 2: bytes"]

@@ -1,10 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
-from servekit.settings import ServerSettings, is_loopback
+from servekit.settings import ServerSettings, WrongSettings, from_environment, is_loopback
 
 
 class Settings(ServerSettings):
@@ -84,3 +85,41 @@ def test_a_client_ca_needs_a_certificate() -> None:
 )
 def test_loopback_is_recognised(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+class Aliased(Settings):
+    limit: int = Field(default=1, validation_alias=AliasChoices("TOY_limit", "limit", "LIMIT_OF_THE_NOTES"))
+    """An alias beside the name."""
+    policy: dict[str, int] = Field(default_factory=dict)
+    """A JSON object."""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("TOY_PORT", "abc", r"TOY_PORT: Input should be a valid integer.*\(got 'abc'\)"),
+        ("TOY_LIMIT", "x", r"TOY_LIMIT: .*\(got 'x'\)"),
+        ("LIMIT_OF_THE_NOTES", "x", r"LIMIT_OF_THE_NOTES: .*\(got 'x'\)"),
+        ("TOY_POLICY", "{", "TOY_POLICY: must be JSON"),
+        ("TOY_POLICY", '{"a": "b"}', r"TOY_POLICY\.a: .*\(got 'b'\)"),
+        ("TOY_HOST", "0.0.0.0", r"TOY_\*: host 0\.0\.0\.0 is reachable from outside.*"),
+    ],
+)
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(WrongSettings) as caught:
+        from_environment(Aliased)
+    assert re.fullmatch(told, str(caught.value))
+
+
+def test_every_wrong_variable_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_PORT", "-1")
+    monkeypatch.setenv("TOY_WORDS", "many")
+    with pytest.raises(WrongSettings) as caught:
+        from_environment(Settings)
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == ["TOY_PORT", "TOY_WORDS"]
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_WORDS", "5")
+    assert from_environment(Settings).words == 5

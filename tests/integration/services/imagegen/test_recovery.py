@@ -10,6 +10,7 @@ import pytest
 from atelier.common.v1 import decision_pb2
 from atelier.imagegen.v1 import imagegen_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
+from servekit.errors import PreconditionFailed
 from tests.contract.services.imagegen import tiny
 from tests.integration.services.imagegen.conftest import Client, Outcome, Start
 
@@ -160,7 +161,7 @@ async def test_a_picture_that_passes_says_so(start: Start, silent: str) -> None:
 
 
 async def test_a_classifier_without_an_unsafe_label_stops_the_start(start: Start, silent: str) -> None:
-    with pytest.raises(ValueError, match="normal, nsfw"):
+    with pytest.raises(PreconditionFailed, match="normal, nsfw"):
         await start(nsfw_model=silent, nsfw_classes=("hot",))
 
 
