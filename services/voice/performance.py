@@ -41,15 +41,16 @@ SEEDS = 2**32
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """An engine, and who speaks through it."""
+    """Who speaks, through which engine."""
 
-    engine: Engine
+    engine: Callable[[], Awaitable[Engine]]
+    """Borrows the engine, in place of the one that was borrowed before."""
     capabilities: Capabilities
     voice: Voice
 
 
-Rung = tuple[Remedy | None, Callable[[], Awaitable[Speaker | None]]]
-"""What changes (nothing at first), and who speaks then; None if nobody can."""
+Rung = tuple[Remedy | None, Speaker]
+"""What changes (nothing at first), and who speaks then."""
 
 
 @dataclass(slots=True)
@@ -61,6 +62,8 @@ class _Sentence:
     """Where it stands in the whole text."""
     begins_s: float
     """When it begins in the whole audio, in seconds of engine time."""
+    heard: Speaker | None = None
+    """Whose samples are out."""
     samples_out: int = 0
     words_to: int = 0
     """End of the last word that was announced, in the sentence as it was written."""
@@ -138,9 +141,8 @@ class Performance:
         normalised = unchanged(sentence.text) if self._order.ssml else self._normaliser(sentence.text)
         state = _Sentence(normalised, sentence.offset, self._spoken_s)
         causes: list[Cause] = []
-        for remedy, find_speaker in self._rungs:
-            speaker = await find_speaker()
-            if speaker is None or not _may_go_on(state, speaker, causes):
+        for remedy, speaker in self._rungs:
+            if not _may_go_on(state, speaker, causes):
                 continue
             if remedy is not None:
                 await self._retry(causes[-1], remedy, len(causes))
@@ -170,9 +172,11 @@ class Performance:
 
     async def _attempt(self, state: _Sentence, speaker: Speaker, utterance: Utterance) -> None:
         """Speak one sentence once, leaving out what an earlier attempt has spoken already."""
+        with self._watch.paused():
+            engine = await speaker.engine()
         inspector = self._inspect(utterance, speaker.capabilities)
-        rate, skip = speaker.capabilities.sample_rate, state.samples_out
-        async with aclosing(speaker.engine.speak(utterance)) as pieces:
+        skip = state.samples_out
+        async with aclosing(engine.speak(utterance)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Word):
                     await self._announce(state, piece)
@@ -180,16 +184,17 @@ class Performance:
                 heard = inspector.accept(piece)
                 fresh = heard[skip:]
                 if 0 < skip < len(heard):
-                    fresh = self._chain.smooth(fresh, rate)
+                    fresh = self._chain.smooth(fresh, speaker.capabilities.sample_rate)
                 skip = max(0, skip - len(heard))
-                await self._hear(state, fresh, rate)
-        await self._hear(state, inspector.finish()[skip:], rate)
+                await self._hear(state, fresh, speaker)
+        await self._hear(state, inspector.finish()[skip:], speaker)
         await self._send(self._chain.end_sentence)
         self.sentences += utterance.ends_sentence
 
-    async def _hear(self, state: _Sentence, samples: Samples, rate: int) -> None:
+    async def _hear(self, state: _Sentence, samples: Samples, speaker: Speaker) -> None:
         if not len(samples):
             return
+        rate, state.heard = speaker.capabilities.sample_rate, speaker
         self._playback.made(self._watch.work_s, len(samples) / rate)
         state.samples_out += len(samples)
         self._spoken_s += len(samples) / rate
@@ -237,6 +242,6 @@ class Performance:
 
 def _may_go_on(state: _Sentence, speaker: Speaker, causes: Sequence[Cause]) -> bool:
     """What has been heard cannot be taken back: then only an engine that says the same again may take over."""
-    if not state.samples_out:
+    if state.heard is None:
         return True
-    return speaker.capabilities.repeatable and causes[-1] is Cause.ENGINE_FAILURE
+    return speaker is state.heard and speaker.capabilities.repeatable and causes[-1] is Cause.ENGINE_FAILURE

@@ -23,7 +23,7 @@ class Capabilities:
     batching: bool = False
     """True if several utterances in one pass cost less than one by one."""
     repeatable: bool = False
-    """True if the same utterance takes the same time again, so that one that broke off can be taken up where it was."""
+    """True if the same text takes the same time again, whatever the seed, so that what broke off can be taken up."""
     max_seconds_per_character: float = 3.0
     """Audio longer than this for its text is a runaway."""
 

@@ -1,9 +1,8 @@
 """The use case: a request waits, gets its engine, is spoken, and is summed up."""
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +12,7 @@ from servekit.residency import Residency
 from services.voice.audio.chain import Chain
 from services.voice.catalog import Catalog, ModelRow
 from services.voice.domain import Adjustment, Event, Header, Loading, Order, Queued, Remedy, Summary, TextPart, Voice
+from services.voice.loan import Loan
 from services.voice.metrics import VoiceMetrics
 from services.voice.outbox import Outbox, stream
 from services.voice.performance import SEEDS, Performance, Rung, Speaker
@@ -72,59 +72,33 @@ class Synthesize:
 
     async def _work(self, order: Order, parts: AsyncIterator[TextPart], characters: int, outbox: Outbox) -> None:
         request = Stopwatch(self._clock)
-        async with AsyncExitStack() as stack:
-            ticket = await stack.enter_async_context(
-                self._admission.admit(
-                    order.model,
-                    work=characters,
-                    on_queued=lambda position, eta_s: outbox.post(Queued(position, eta_s)),
-                )
-            )
+        admitted = self._admission.admit(
+            order.model, work=characters, on_queued=lambda position, eta_s: outbox.post(Queued(position, eta_s))
+        )
+        loan = Loan(self._residency, lambda model, fraction: outbox.post(Loading(model, fraction)))
+        async with admitted as ticket, loan:
             self._metrics.queue_wait_seconds.labels(order.model).observe(ticket.queued_s)
-            engine = await self._engine(stack, order.model, outbox)
+            await loan.engine(order.model)
             ticket.begin()
             waited = _Waited(request, ticket.queued_s, request.total_s - ticket.queued_s)
-            await self._perform(order, parts, self._rungs(order, engine, stack, outbox), outbox, waited)
+            await self._perform(order, parts, self._rungs(order, loan), outbox, waited)
 
-    async def _engine(self, stack: AsyncExitStack, model: str, outbox: Outbox) -> Engine:
-        """Borrow an engine until `stack` unwinds."""
-        lease = await stack.enter_async_context(
-            self._residency.acquire(model, on_progress=lambda fraction: outbox.post(Loading(model, fraction)))
-        )
-        return lease.value
-
-    def _rungs(self, order: Order, engine: Engine, stack: AsyncExitStack, outbox: Outbox) -> list[Rung]:
+    def _rungs(self, order: Order, loan: Loan) -> list[Rung]:
         """Return the attempts a sentence has: as asked, with the next seed, with the fallback engine."""
-        own = Speaker(engine, self._capabilities[order.model], order.voice)
-
-        async def same() -> Speaker:
-            return own
-
-        rungs: list[Rung] = [(None, same), (Remedy.NEXT_SEED, same)]
+        own = self._speaker(order.voice, loan)
+        rungs: list[Rung] = [(None, own), (Remedy.NEXT_SEED, own)]
         row = self._catalog.get(order.model)
         if row.fallback and (voice := self._stand_in(order, row)):
-            rungs.append((Remedy.FALLBACK_ENGINE, self._fallback(row.fallback, voice, stack, outbox)))
+            rungs.append((Remedy.FALLBACK_ENGINE, self._speaker(voice, loan)))
         return rungs
+
+    def _speaker(self, voice: Voice, loan: Loan) -> Speaker:
+        return Speaker(partial(loan.engine, voice.model), self._capabilities[voice.model], voice)
 
     def _stand_in(self, order: Order, row: ModelRow) -> Voice | None:
         """Return who speaks the language in the fallback engine, if it can do what the order needs."""
         can = self._capabilities[row.fallback]
         return None if order.ssml and not can.ssml else self._book.default(row.fallback, order.language)
-
-    def _fallback(
-        self, model: str, voice: Voice, stack: AsyncExitStack, outbox: Outbox
-    ) -> Callable[[], Awaitable[Speaker]]:
-        """Return what borrows the fallback engine when it is first needed."""
-        speaker: Speaker | None = None
-
-        async def find() -> Speaker:
-            nonlocal speaker
-            if speaker is None:
-                engine = await self._engine(stack, model, outbox)
-                speaker = Speaker(engine, self._capabilities[model], voice)
-            return speaker
-
-        return find
 
     async def _perform(
         self,

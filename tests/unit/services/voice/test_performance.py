@@ -44,13 +44,16 @@ NAN = np.full(100, np.nan, np.float32)
 
 
 def rungs(engine: ScriptedEngine, spare: ScriptedEngine | None = None, can: Capabilities = CAN) -> list[Rung]:
-    async def same() -> Speaker:
-        return Speaker(engine, can, voice())
+    own = speaker(engine, can, "robot")
+    others: list[Rung] = [(Remedy.FALLBACK_ENGINE, speaker(spare, can, "spare"))] if spare else []
+    return [(None, own), (Remedy.NEXT_SEED, own), *others]
 
-    async def other() -> Speaker | None:
-        return Speaker(spare, can, voice("spare")) if spare else None
 
-    return [(None, same), (Remedy.NEXT_SEED, same), (Remedy.FALLBACK_ENGINE, other)]
+def speaker(engine: ScriptedEngine, can: Capabilities, model: str) -> Speaker:
+    async def borrow() -> ScriptedEngine:
+        return engine
+
+    return Speaker(borrow, can, voice(model))
 
 
 class Stage:
@@ -177,6 +180,13 @@ async def test_a_repeatable_engine_takes_up_where_it_broke_off() -> None:
     engine = ScriptedEngine([tone(0.3), "broken"], [tone(1.0)])
     events = await Stage(rungs(engine, can=replace(CAN, repeatable=True))).run("Hello.")
     assert np.allclose(audio(events), tone(1.0), atol=0.03)  # one sample's step, smoothed
+
+
+async def test_another_engine_never_takes_up_what_was_heard() -> None:
+    engine, spare = ScriptedEngine([tone(0.3), "broken"], ["broken"]), ScriptedEngine([tone(1.0)])
+    with pytest.raises(EngineFailure):
+        await Stage(rungs(engine, spare, replace(CAN, repeatable=True))).run("Hello.")
+    assert not spare.heard
 
 
 async def test_bad_output_stops_the_engine() -> None:
