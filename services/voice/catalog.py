@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.voice.domain import EngineSpec, UnknownModel
+from servekit.residency import UnknownModel
+from services.voice.domain import EngineSpec
 
 SHIPPED = Path(__file__).with_name("catalog.toml")
 _TABLE = "model"

@@ -13,12 +13,6 @@ Samples = NDArray[np.float32]
 """Mono audio, shape (n,), -1 to 1."""
 
 
-class UnknownModel(NotFound):
-    """The catalog has no such model."""
-
-    reason = "UNKNOWN_MODEL"
-
-
 class UnknownVoice(NotFound):
     """Nobody here has this voice."""
 

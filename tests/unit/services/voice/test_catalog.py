@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from servekit.residency import UnknownModel
 from services.voice import catalog
 from services.voice.catalog import CatalogError
-from services.voice.domain import UnknownModel
 from tests.unit.services.voice.speaking import row, shipped
 
 GOOD = """

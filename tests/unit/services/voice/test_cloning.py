@@ -3,8 +3,9 @@
 import pytest
 
 from servekit.errors import InvalidRequest, Violation
+from servekit.residency import UnknownModel
 from services.voice.cloning import Cloning, VoiceWanted
-from services.voice.domain import CannotClone, UnknownModel, UnknownVoice
+from services.voice.domain import CannotClone, UnknownVoice
 from tests.unit.services.voice.speaking import CAN, book, shipped
 
 GOOD = VoiceWanted("anna", "Anna", "", ("en",), consent=True)

@@ -8,6 +8,7 @@ import pytest
 from atelier.voice.v1 import voice_pb2
 from atelier.voice.v1 import voice_service_pb2 as wire
 from servekit.errors import InvalidRequest
+from servekit.residency import UnknownModel
 from services.voice import convert
 from services.voice.convert import Reader
 from services.voice.domain import (
@@ -24,7 +25,6 @@ from services.voice.domain import (
     Remedy,
     Retried,
     Summary,
-    UnknownModel,
     UnknownVoice,
     WordSpoken,
 )

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.voice.domain import UnknownModel, UnknownVoice
+from servekit.residency import UnknownModel
+from services.voice.domain import UnknownVoice
 from tests.unit.services.voice.speaking import book, voice
 
 
