@@ -123,9 +123,10 @@ class EspeakEngine:
 
     async def _start_one(self) -> EspeakProcess:
         process, ready = await EspeakProcess.start(self._buffer_ms)
-        self._processes.add(process)
         if ready.sample_rate != SAMPLE_RATE:
+            process.kill()
             raise EngineFailure(f"espeak speaks at {ready.sample_rate} Hz instead of {SAMPLE_RATE}")
+        self._processes.add(process)
         return process
 
 

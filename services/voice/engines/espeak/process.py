@@ -34,9 +34,12 @@ class EspeakProcess:
         """Start a process and wait until it can speak. Raises `EngineFailure`."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = _spawn(theirs, buffer_ms)
-        ours.setblocking(False)
-        reader, writer = await asyncio.open_connection(sock=ours)
+            reader, writer = await asyncio.open_connection(sock=ours)
+            try:
+                process = _spawn(theirs, buffer_ms)
+            except OSError as error:
+                writer.close()
+                raise EngineFailure(f"an espeak process could not be started: {error}") from error
         started = cls(process, reader, writer)
         try:
             async with asyncio.timeout(START_LIMIT_S):
