@@ -9,7 +9,7 @@ from itertools import count
 from servekit.clock import Clock
 from servekit.errors import BackendUnavailable
 from services.router.backends.server import Backend, Server
-from services.router.domain import Replica
+from services.router.domain import Replica, ReplicaLost
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +73,11 @@ class Fleet:
         return sorted(self._servers.values(), key=lambda server: (len(server.name), server.name))
 
     def named(self, name: str) -> Server:
-        """Return the server called `name`; raises `BackendUnavailable` if it has gone."""
+        """Return the server called `name`; raises `ReplicaLost` if it has gone."""
         for server in self._servers.values():
             if server.name == name:
                 return server
-        raise BackendUnavailable(f"{name} has gone", retry_after_s=self._refresh_s)
+        raise ReplicaLost(f"{name} has gone", retry_after_s=self._refresh_s)
 
     def replicas(self) -> tuple[Replica, ...]:
         """Return what placement needs to know of every server."""
@@ -124,9 +124,9 @@ class Fleet:
         await self._close_retired()
 
     async def _close_retired(self) -> None:
-        """Close the channels of servers that are gone, once their last call is over."""
-        over = [server for server in self._retired if not server.in_flight]
-        self._retired = [server for server in self._retired if server.in_flight]
+        """Close the channels of servers that are gone, once their last call or look is over."""
+        over = [server for server in self._retired if server.idle]
+        self._retired = [server for server in self._retired if not server.idle]
         for server in over:
             await server.channel.close()
 

@@ -77,10 +77,9 @@ class RewriteJudge:
     async def _ask(self, question: str, method: Callable[..., Awaitable[R]], request: Any, limit_s: float) -> R:
         call = current()
         remaining_s = call.remaining_s()
-        hurried = remaining_s is not None and remaining_s < limit_s
-        timeout_s = max(remaining_s, 0.0) if hurried and remaining_s is not None else limit_s
+        timeout_s = limit_s if remaining_s is None else min(limit_s, max(remaining_s, 0.0))
         # A caller in a hurry proves nothing about rewrite_llm, so his timeouts do not count.
-        breaker = nullcontext() if hurried else await self._breakers.get_breaker(question)
+        breaker = nullcontext() if timeout_s < limit_s else await self._breakers.get_breaker(question)
         try:
             async with breaker:
                 return await method(request, timeout=timeout_s, metadata=call.outgoing_metadata())

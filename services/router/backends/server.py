@@ -45,12 +45,18 @@ class Server:
         self._status = model_service_pb2.GetStatusResponse()
         self._models: Sequence[models_pb2.Model] = ()
         self._replica = Replica(name)
+        self._probes = 0
         self.in_flight = 0
 
     @property
     def serving(self) -> bool:
         """Whether it was healthy when last asked."""
         return self._state == router_service_pb2.BACKEND_STATE_SERVING
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, so that closing the channel cancels nothing."""
+        return not (self.in_flight or self._probes)
 
     @contextmanager
     def lease(self) -> Iterator["Server"]:
@@ -78,6 +84,7 @@ class Server:
         What it has is asked if `describe` is set, and whenever it turned healthy.
         A healthy server that answers too late is busy, not gone: keepalive ends the connection to one that is.
         """
+        self._probes += 1
         try:
             answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
             healthy = answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -92,6 +99,8 @@ class Server:
             self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
             self._status.Clear()
             self._models = ()
+        finally:
+            self._probes -= 1
         self._up.set(self.serving)
 
     async def _describe_itself(self, timeout_s: float) -> None:

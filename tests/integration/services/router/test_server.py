@@ -23,8 +23,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the libra
     def __init__(self) -> None:
         self.status = SERVING
         self.busy = False
+        self.asked = asyncio.Event()
 
     async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
+        self.asked.set()
         if self.busy:
             await asyncio.Event().wait()
         return health_pb2.HealthCheckResponse(status=self.status)
@@ -48,6 +50,17 @@ async def backend(health: Health) -> AsyncIterator[Server]:
     async with open_channel(address, max_message_bytes=4096) as channel:
         yield Server("imagegen", "imagegen-0", address, channel, RouterMetrics(CollectorRegistry()))
     await grpc_server.stop(None)
+
+
+async def test_a_server_is_not_idle_while_it_is_asked(backend: Server, health: Health) -> None:
+    health.busy = True
+    look = asyncio.create_task(backend.probe(60.0))
+    await health.asked.wait()
+    idle_while_asked = backend.idle
+    look.cancel()
+    await asyncio.wait([look])
+
+    assert (idle_while_asked, backend.idle) == (False, True)
 
 
 async def test_a_healthy_server_tells_what_it_has(backend: Server) -> None:

@@ -9,7 +9,7 @@ from servekit.errors import BackendUnavailable
 from servekit.testing import ManualClock
 from services.router.backends.fleet import Fleet
 from services.router.backends.server import Server
-from services.router.domain import Replica
+from services.router.domain import Replica, ReplicaLost
 
 
 class FakeServer:
@@ -24,6 +24,7 @@ class FakeServer:
         self.probes = 0
         self.described = 0
         self.closed = False
+        self.idle = True
 
     async def probe(self, timeout_s: float, *, describe: bool) -> None:
         self.probes += 1
@@ -37,9 +38,9 @@ class FakeServer:
 
     @contextmanager
     def lease(self) -> Iterator["FakeServer"]:
-        self.in_flight += 1
+        self.idle = False
         yield self
-        self.in_flight -= 1
+        self.idle = True
 
 
 class Names:
@@ -173,9 +174,9 @@ async def test_a_fleet_without_servers_says_so() -> None:
         pass
 
 
-async def test_a_server_that_has_gone_is_named(names: Names) -> None:
+async def test_a_server_that_has_gone_is_lost_and_named(names: Names) -> None:
     fleet = build(names)
     await fleet.refresh()
 
-    with pytest.raises(BackendUnavailable, match="imagegen-7 has gone"):
+    with pytest.raises(ReplicaLost, match="imagegen-7 has gone"):
         fleet.named("imagegen-7")
