@@ -14,7 +14,7 @@ class RouterSettings(ServerSettings):
     port: int = Field(default=50051, ge=0, le=65535)
     """gRPC port; 0 picks a free one, which is logged."""
     metrics_port: int | None = Field(default=9101, ge=0, le=65535)
-    """Port of the Prometheus endpoint; 0 picks a free one, which is logged; empty turns it off."""
+    """Port of the Prometheus endpoint; 0 picks a free one, which is logged; `none` turns it off."""
 
     imagegen_targets: str = "127.0.0.1:50052"
     """Image servers, separated by commas: `host:port`, or `dns:///host:port` for every address of a name."""

@@ -39,7 +39,7 @@ class VoiceSettings(ServerSettings):
     """Largest piece of audio in one message, in bytes."""
 
     espeak_workers: int = Field(default=2, ge=1, le=64)
-    """espeak processes; each speaks one sentence at a time, thousands of times faster than it is played."""
+    """espeak processes; each speaks one sentence at a time, hundreds of times faster than it is played."""
     espeak_buffer_ms: int = Field(default=20, ge=5, le=500)
     """Milliseconds of audio that espeak computes before it hands them over."""
 
