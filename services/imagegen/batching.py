@@ -15,7 +15,7 @@ from functools import partial
 from itertools import count
 
 from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory
-from servekit.worker import CancelToken, DeviceWorker
+from servekit.worker import CancelToken, DeviceWorker, outlast
 from services.imagegen.domain import Decoded, Job, Pixels, Priority
 from services.imagegen.ports import Engine, State
 from services.imagegen.widths import Widths
@@ -123,15 +123,18 @@ class Batcher:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             entry.token.cancel()
-            await asyncio.wait([future])
-            future.exception()  # seen, so that nobody is told of an exception never retrieved
+            await outlast(future)
             raise
 
     async def decode_fp32(self, made: Made) -> Made:
-        """Decode the latents of a picture once more, in 32-bit floating point."""
+        """Decode the latents of a picture once more, in 32-bit floating point. Raises whatever the engine raises."""
         began = self._clock()
-        decoded = await self._worker.run(lambda _: self.engine.finish(made.state, fp32=True))
+        decoded = await self._worker.run(lambda _: self._finish_fp32(made.state))
         return Made(decoded, made.state, (("decode", self._clock() - began),))
+
+    def _finish_fp32(self, state: State) -> Decoded:
+        with self._guard():
+            return self.engine.finish(state, fp32=True)
 
     async def _drive(self) -> None:
         while self._inbox:
@@ -152,9 +155,14 @@ class Batcher:
             if fresh is not None:
                 self._guarded([fresh], partial(self._prepare, fresh))
             else:
-                batch = choose(self._active, self._widths.limit)
-                self._guarded(batch, partial(self._step, batch))
+                self._advance(choose(self._active, self._widths.limit))
             yield
+
+    def _advance(self, batch: Sequence[Entry]) -> None:
+        """Take a step together, then see to each picture by itself, so that none fails for another."""
+        self._guarded(batch, partial(self._step, batch))
+        for entry in batch:
+            self._guarded([entry], partial(self._after_step, entry))
 
     def _join_and_leave(self) -> None:
         while self._inbox:
@@ -206,15 +214,14 @@ class Batcher:
         for entry in batch:
             entry.waited = 0
             entry.stages["denoise"] = entry.stages.get("denoise", 0.0) + seconds
-            self._after_step(entry)
 
     def _after_step(self, entry: Entry) -> None:
         state = entry.state
-        if state is None:
+        if state is None:  # the step has failed
             return
         self._report(entry, state)
         if state.done >= state.total:
-            self._guarded([entry], partial(self._finish, entry, state))
+            self._finish(entry, state)
 
     def _report(self, entry: Entry, state: State) -> None:
         if state.done == entry.reported:
@@ -222,7 +229,13 @@ class Batcher:
         entry.reported = state.done
         every = entry.job.preview_every
         wanted = every > 0 and state.done % every == 0 and state.done < state.total
-        entry.on_step(state.done, state.total, self.engine.preview(state) if wanted else None)
+        entry.on_step(state.done, state.total, self._preview(state) if wanted else None)
+
+    def _preview(self, state: State) -> Pixels | None:
+        """Return a preview, None where there is no memory for one: the picture itself may still fit."""
+        with suppress(DeviceOutOfMemory), self._guard():
+            return self.engine.preview(state)
+        return None
 
     def _finish(self, entry: Entry, state: State) -> None:
         began = self._clock()

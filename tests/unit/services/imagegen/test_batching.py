@@ -1,6 +1,7 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory, Drai
 from servekit.testing import ManualClock
 from servekit.worker import DeviceWorker
 from services.imagegen.batching import AGEING, Batcher, Entry, choose
-from services.imagegen.domain import Priority
+from services.imagegen.domain import Decoded, Pixels, Priority
+from services.imagegen.ports import State
 from tests.unit.services.imagegen.fakes import FakeEngine, FakeState, job
 
 
@@ -140,6 +142,20 @@ async def test_cancelling_returns_only_when_the_device_has_left_the_picture(work
     assert done == set()
 
 
+async def test_cancelling_twice_does_not_leave_earlier(worker: DeviceWorker) -> None:
+    gate = Gate()
+    batcher = Batcher(FakeEngine(before_step=gate), worker)
+    doomed = asyncio.create_task(batcher.make(job()))
+    await gate.reached.wait()
+    for _ in range(2):
+        doomed.cancel()
+        done, _ = await asyncio.wait([doomed], timeout=0.05)
+    gate.open()
+    await asyncio.wait([doomed])
+
+    assert done == set()
+
+
 async def test_the_deadline_is_checked_between_steps(worker: DeviceWorker) -> None:
     clock = ManualClock()
     engine = FakeEngine(before_step=lambda _: clock.advance(1.0))
@@ -160,6 +176,56 @@ async def test_an_engine_s_failure_ends_its_batch_and_nobody_else(worker: Device
     )
 
     assert (type(results[0]), results[1].decoded.finite) == (RuntimeError, True)  # type: ignore[union-attr]
+
+
+class Blind(FakeEngine):
+    """Fails to draw previews, with `error`."""
+
+    error: Exception = RuntimeError("blind")
+
+    def preview(self, state: State) -> Pixels | None:
+        raise self.error
+
+
+async def test_a_failure_after_a_shared_step_ends_one_picture_alone(worker: DeviceWorker) -> None:
+    batcher = Batcher(Blind(), worker)
+    results = await asyncio.gather(
+        batcher.make(job(1, preview_every=1)), batcher.make(job(2, steps=1)), return_exceptions=True
+    )
+
+    assert (type(results[0]), results[1].decoded.finite) == (RuntimeError, True)  # type: ignore[union-attr]
+
+
+async def test_a_preview_that_does_not_fit_is_left_out(worker: DeviceWorker) -> None:
+    engine = Blind()
+    engine.error = DeviceOutOfMemory(wanted_bytes=2, free_bytes=1)
+    looks: list[object] = []
+    await Batcher(engine, worker).make(
+        job(steps=2, preview_every=1), on_step=lambda _done, _total, look: looks.append(look)
+    )
+
+    assert looks == [None, None]
+
+
+async def test_decoding_again_speaks_of_memory_as_a_step_does(worker: DeviceWorker) -> None:
+    @contextmanager
+    def guard() -> Generator[None, None, None]:
+        try:
+            yield
+        except MemoryError:
+            raise DeviceOutOfMemory(wanted_bytes=2, free_bytes=1) from None
+
+    class Small(FakeEngine):
+        def finish(self, state: State, *, fp32: bool = False) -> Decoded:
+            if fp32:
+                raise MemoryError
+            return super().finish(state)
+
+    batcher = Batcher(Small(), worker, guard=guard)
+    made = await batcher.make(job())
+
+    with pytest.raises(DeviceOutOfMemory):
+        await batcher.decode_fp32(made)
 
 
 async def test_a_batch_that_does_not_fit_is_halved(worker: DeviceWorker) -> None:
