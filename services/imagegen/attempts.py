@@ -1,13 +1,15 @@
 """One picture, from the first attempt up the recovery ladder to a usable picture or none."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Residency
 from services.imagegen.batching import Batcher, Made, OnStep
 from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.domain import (
+    Adjustment,
     Attempt,
     Cause,
     Event,
@@ -23,7 +25,7 @@ from services.imagegen.domain import (
 )
 from services.imagegen.ladder import EXPLANATIONS, next_remedy
 from services.imagegen.metrics import ImagegenMetrics
-from services.imagegen.plan import MAX_SEED
+from services.imagegen.plan import MAX_SEED, Plan
 from services.imagegen.ports import Rewriter, SafetyCheck
 
 
@@ -43,8 +45,10 @@ class Course:
     on_step: OnStep
     on_loaded: Callable[[float], None]
     """Called with the seconds waited for the model, each time it is on the device."""
-    refit: Callable[[ModelRow, Job], Job]
+    refit: Callable[[ModelRow, Job], Plan]
     """Fits a job to another model."""
+    adjustments: list[Adjustment] = field(default_factory=list)
+    """Values that were changed on the way."""
     attempts: list[Attempt] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
 
@@ -52,6 +56,13 @@ class Course:
         """Add the seconds of an attempt."""
         for stage, seconds in made.stages:
             self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+
+    def read(self, tokens: int) -> None:
+        """Note that the prompt had so many tokens, in case that is more than the model reads."""
+        limit = self.row.max_tokens
+        if tokens > limit:
+            reason = f"{self.row.id} reads {limit} tokens; the rest of the prompt had no effect"
+            self.adjustments.append(Adjustment("prompt", f"{tokens} tokens", f"{limit} tokens", reason))
 
     def failed(self, cause: Cause, remedy: Remedy | None) -> None:
         """Note a rejected attempt and what follows, and tell the caller."""
@@ -133,7 +144,7 @@ class Attempts:
             if remedy is None or remedy is Remedy.FALLBACK_MODEL:
                 return None
             if remedy is Remedy.DECODE_FP32:
-                made = await batcher.decode_fp32(made)
+                made = await self._with_room(partial(batcher.decode_fp32, made))
                 course.took(made)
                 continue
             if rewritten is not None:
@@ -144,20 +155,21 @@ class Attempts:
             made = await self._make(course, batcher)
 
     async def _make(self, course: Course, batcher: Batcher) -> Made:
-        """Make a picture; if the device runs out of memory, once more with everything idle evicted."""
-        try:
-            made = await self._once(course, batcher)
-        except DeviceOutOfMemory:
-            await self._residency.evict_idle()
-            made = await self._once(course, batcher)
+        made = await self._with_room(
+            lambda: batcher.make(course.job, priority=course.priority, deadline=course.deadline, on_step=course.on_step)
+        )
         course.took(made)
+        course.read(made.state.prompt_tokens)
         self._metrics.steps.labels(course.row.id).inc(made.state.done)
         return made
 
-    async def _once(self, course: Course, batcher: Batcher) -> Made:
-        return await batcher.make(
-            course.job, priority=course.priority, deadline=course.deadline, on_step=course.on_step
-        )
+    async def _with_room(self, work: Callable[[], Awaitable[Made]]) -> Made:
+        """Do `work`; if the device runs out of memory, once more with everything idle evicted."""
+        try:
+            return await work()
+        except DeviceOutOfMemory:
+            await self._residency.evict_idle()
+            return await work()
 
     async def _judge(self, course: Course, made: Made) -> tuple[Cause | None, Verdict | None]:
         if not made.decoded.finite:
@@ -174,7 +186,7 @@ class Attempts:
         possible = {Remedy.NEXT_SEED}
         if made.decoded.can_decode_fp32:
             possible.add(Remedy.DECODE_FP32)
-        if course.row.fallback in self._offered:
+        if self._fallback_can(course):
             possible.add(Remedy.FALLBACK_MODEL)
         if self._rewriter is not None:
             possible.add(Remedy.REWRITE)
@@ -186,6 +198,15 @@ class Attempts:
             return remedy, rewritten
         return next_remedy(cause, course.attempts, possible - {Remedy.REWRITE}), None
 
+    def _fallback_can(self, course: Course) -> bool:
+        """Tell whether the fallback model is offered and takes the picture to start from, if there is one."""
+        if course.row.fallback not in self._offered:
+            return False
+        row, source = self._catalog.get(course.row.fallback), course.job.source
+        if source is None:
+            return True
+        return row.can("image_to_image") and (source.mask is None or row.can("inpainting"))
+
     def _accept(self, course: Course, made: Made, verdict: Verdict | None) -> Accepted:
         if course.attempts and (last := course.attempts[-1].remedy) is not None:
             self._metrics.recoveries.labels(course.row.id, last.value).inc()
@@ -195,5 +216,6 @@ class Attempts:
     def _fall_back(self, course: Course) -> None:
         row = self._catalog.get(course.row.fallback)
         self._metrics.fallbacks.labels(course.row.id, row.id).inc()
-        course.job = course.refit(row, course.job)
-        course.row = row
+        plan = course.refit(row, course.job)
+        course.job, course.row = plan.first, row
+        course.adjustments += plan.adjustments

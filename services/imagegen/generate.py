@@ -194,12 +194,10 @@ class Generate:
         if preview is not None:
             run.events.put(Preview(index, done, encode_preview(preview)), droppable=True)
 
-    def _refit(self, request: GenerationRequest, row: ModelRow, job: Job) -> Job:
-        """Fit a job to the fallback model: the same words, seed and size, that model's own everything else."""
-        asked = replace(
-            request, prompt=job.prompt, seed=job.seed, steps=None, guidance=None, scheduler="", adapters=(), source=None
-        )
-        return resolve(asked, row, self._catalog, self._limits, self._random_seed).first
+    def _refit(self, request: GenerationRequest, row: ModelRow, job: Job) -> Plan:
+        """Fit a job to the fallback model: the words, seed, size and source asked for, its own everything else."""
+        asked = replace(request, prompt=job.prompt, seed=job.seed, steps=None, guidance=None, scheduler="", adapters=())
+        return resolve(asked, row, self._catalog, self._limits, self._random_seed)
 
     def _planned(self, plan: Plan) -> PlanReady:
         pace = self._pace.of(plan.row.weights)
@@ -221,16 +219,17 @@ class Generate:
     def _summary(self, run: _Run, courses: list[Course]) -> Summary:
         attempts: list[Attempt] = [attempt for course in courses for attempt in course.attempts]
         sent = [course for course in courses if course.attempts[-1].cause is None]
-        last = courses[-1].row if courses else run.plan.row
+        row, job = (courses[-1].row, courses[-1].job) if courses else (run.plan.row, run.plan.first)
+        on_the_way = [adjustment for course in courses for adjustment in course.adjustments]
         return Summary(
-            model=last.id,
+            model=row.id,
             seeds=[course.job.seed for course in sent],
-            adjustments=run.plan.adjustments,
+            adjustments=tuple(dict.fromkeys([*run.plan.adjustments, *on_the_way])),
             attempts=attempts,
             stages=list(run.stages.items()),
             total_s=self._clock() - run.began,
             images=len(sent),
             blocked=len(courses) - len(sent),
-            untrained=last.untrained,
-            steps=run.plan.first.steps,
+            untrained=row.untrained,
+            steps=job.steps,
         )

@@ -18,6 +18,10 @@ class State(Protocol):
         """Denoising steps in all."""
 
     @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt, read or not; 0 if the engine cannot tell."""
+
+    @property
     def batch_key(self) -> Hashable:
         """States with equal keys may share a forward pass, whatever their steps."""
 

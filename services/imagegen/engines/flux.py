@@ -20,6 +20,7 @@ from services.imagegen.domain import Decoded, Job, Pixels
 from services.imagegen.engines.adapters import Wardrobe
 from services.imagegen.engines.pictures import all_finite, measured_bytes, to_pixels
 from services.imagegen.engines.prompt_cache import Embeddings, PromptCache
+from services.imagegen.engines.tokens import token_counter
 from services.imagegen.ports import Pulse
 
 
@@ -29,6 +30,7 @@ class FluxState:
 
     job: Job
     batch_key: Hashable
+    prompt_tokens: int
     latents: torch.Tensor
     """Packed latents, shape (1, patches, channels)."""
     text: Embeddings
@@ -66,6 +68,7 @@ class FluxEngine:
         self._patch_side = pipeline.vae_scale_factor * 2
         self._adapters = Wardrobe(pipeline, adapter_path)
         self._prompts = PromptCache()
+        self._count_tokens = token_counter(pipeline)
 
     @property
     def resident_bytes(self) -> int:
@@ -85,6 +88,7 @@ class FluxEngine:
         return FluxState(
             job=job,
             batch_key=(key, id(job)) if job.alone else key,
+            prompt_tokens=self._count_tokens(job.prompt),
             latents=latents,
             text=text,
             negative=negative,

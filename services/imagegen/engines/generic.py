@@ -13,6 +13,7 @@ from services.imagegen.catalog import ModelRow
 from services.imagegen.domain import Decoded, Job, Pixels
 from services.imagegen.engines.pictures import all_finite, measured_bytes, to_pixels
 from services.imagegen.engines.schedulers import fresh
+from services.imagegen.engines.tokens import token_counter
 from services.imagegen.ports import Pulse
 
 
@@ -22,6 +23,7 @@ class GenericState:
 
     job: Job
     total: int
+    prompt_tokens: int
     done: int = 0
     latents: torch.Tensor | None = None
     image: torch.Tensor | None = None
@@ -43,6 +45,7 @@ class GenericEngine:
         self._row = row
         self._pipeline = pipeline
         self._scheduler = pipeline.scheduler
+        self._count_tokens = token_counter(pipeline)
         self._accepted = inspect.signature(type(pipeline).__call__).parameters
 
     @property
@@ -52,7 +55,7 @@ class GenericEngine:
 
     def prepare(self, job: Job) -> GenericState:
         """Note the job; the pipeline itself encodes and draws."""
-        return GenericState(job=job, total=job.steps)
+        return GenericState(job=job, total=job.steps, prompt_tokens=self._count_tokens(job.prompt))
 
     def step(self, states: Sequence[GenericState], pulse: Pulse) -> None:
         """Run every state to its end, calling `pulse` after each denoising step."""

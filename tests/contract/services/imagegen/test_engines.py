@@ -59,6 +59,14 @@ def test_every_step_is_counted(build: Build, base: dict[str, Any]) -> None:
     assert (sorted(set(seen)), state.total) == ([1, 2, 3, 4], 4)
 
 
+@FAMILIES
+def test_a_prompt_s_tokens_are_counted_past_what_is_read(build: Build, base: dict[str, Any]) -> None:
+    engine = build(base)
+    short, long = (engine.prepare(runs.job(prompt="a red lake " * times)).prompt_tokens for times in (1, 40))
+
+    assert 1 < short < base["max_tokens"] < 40 < long
+
+
 @pytest.mark.parametrize("last", [1, 2, 3])
 def test_a_whole_pipeline_stops_at_the_step_that_is_refused(build: Build, last: int) -> None:
     engine = build(rows.SDXL)

@@ -100,6 +100,7 @@ FLUX_ROWS: dict[str, dict[str, Any]] = {
     "nan_flux": {},
     "black_flux": {},
     "nan_with_fallback": {"source": "nan_flux", "fallback": "other_flux"},
+    "nan_with_lesser_fallback": {"source": "nan_flux", "fallback": "tiny_sdxl"},
     "nan_in_bfloat16": {"source": "nan_flux", "dtype": "bfloat16"},
     "absent_flux": {},
     "distant_flux": {"source": "", "hub": "nobody/nothing"},

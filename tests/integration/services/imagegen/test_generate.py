@@ -115,6 +115,13 @@ async def test_adjustments_are_reported(client: Client) -> None:
     assert used == {"width": "64", "steps": "50"}
 
 
+async def test_a_prompt_that_is_not_read_to_its_end_is_reported_once(client: Client) -> None:
+    outcome = await client.generate(prompt="a red lake " * 40, count=2)
+    (adjustment,) = outcome.summary.adjustments
+
+    assert (adjustment.field, adjustment.requested, adjustment.used) == ("prompt", "121 tokens", "16 tokens")
+
+
 async def test_a_dry_run_plans_and_makes_nothing(client: Client) -> None:
     await client.generate()
     outcome = await client.generate(dry_run=True, width=48, count=2)

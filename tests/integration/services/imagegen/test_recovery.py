@@ -53,6 +53,29 @@ async def test_the_fallback_model_takes_over(client: Client) -> None:
     assert outcome.files == expected.files
 
 
+async def test_the_fallback_model_starts_from_the_same_picture(client: Client) -> None:
+    source = imagegen_pb2.SourceImage(data=(await client.generate()).files[0], strength=0.5)
+    outcome = await client.generate(model="nan_with_fallback", source=source)
+    expected = await client.generate(model="other_flux", source=source, seed=8)
+
+    assert outcome.files == expected.files != []
+
+
+async def test_a_fallback_that_cannot_start_from_a_picture_does_not_take_over(client: Client) -> None:
+    source = imagegen_pb2.SourceImage(data=(await client.generate()).files[0])
+
+    assert remedies(await client.generate(model="nan_with_lesser_fallback", source=source)) == ["NEXT_SEED"]
+
+
+async def test_what_the_fallback_model_changes_is_reported(client: Client) -> None:
+    outcome = await client.generate(model="nan_with_fallback", steps=2, width=100)
+
+    assert [(each.field, each.used) for each in outcome.summary.adjustments if "other_flux" in each.reason] == [
+        ("width", "64")
+    ]
+    assert outcome.summary.steps == 3
+
+
 async def test_every_rung_is_counted(client: Client) -> None:
     await client.generate(model="nan_with_fallback")
     failed, took = "nan_with_fallback", "other_flux"

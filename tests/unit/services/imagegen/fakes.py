@@ -15,6 +15,7 @@ class FakeState:
     batch_key: Hashable
     total: int
     done: int = 0
+    prompt_tokens: int = 1
 
 
 @dataclass
