@@ -60,7 +60,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     metrics = ImagegenMetrics(registry)
     worker = DeviceWorker("imagegen-device", on_start=partial(activate, plan))
     store = WeightStore(
-        settings.models_dir, token=_token(settings), download=settings.download, endpoint=settings.hf_endpoint
+        settings.models_dir, token=_token(settings), download=settings.download, endpoint=settings.hf_endpoint or None
     )
     offered, hidden = _offered(catalog, store, settings.models)
     residency = _residency(settings, catalog, store, plan, worker, metrics)

@@ -24,7 +24,7 @@ class ImagegenSettings(ServerSettings):
     port: int = Field(default=50052, ge=0, le=65535)
     """gRPC port; 0 picks a free one, which is logged."""
     metrics_port: int | None = Field(default=9102, ge=0, le=65535)
-    """Port of the Prometheus endpoint; 0 picks a free one, which is logged; empty turns it off."""
+    """Port of the Prometheus endpoint; 0 picks a free one, which is logged; `none` turns it off."""
 
     models_dir: Path = Path(__file__).parents[2] / "models"
     """Folder that the catalog's `source` paths are relative to."""
@@ -48,11 +48,11 @@ class ImagegenSettings(ServerSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of weights where the model has no wish of its own."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads; empty lets the device plan choose."""
+    """CPU threads; `none` lets the device plan choose."""
     memory_fraction: float = Field(default=0.8, gt=0, le=1)
     """Share of the device's memory (on a CPU: of what this process may use) that weights may take."""
     idle_timeout_s: float | None = Field(default=None, gt=0)
-    """Seconds after which an unused model leaves the device; empty for never."""
+    """Seconds after which an unused model leaves the device; `none` for never."""
 
     max_batch: int = Field(default=8, ge=1, le=64)
     """Pictures that share a forward pass at most."""
@@ -63,7 +63,7 @@ class ImagegenSettings(ServerSettings):
     max_image_side: int | None = Field(
         default=None, ge=16, le=4096, validation_alias=_also("max_image_side", "MAX_IMAGE_SIDE")
     )
-    """Longest side of a picture in pixels; larger requests are shrunk. Empty leaves it to the model."""
+    """Longest side of a picture in pixels; larger requests are shrunk. `none` leaves it to the model."""
     max_count: int = Field(default=8, ge=1, le=64)
     """Pictures per request at most."""
 
