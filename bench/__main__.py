@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import signal
 import sys
 
 import bench
@@ -24,5 +25,15 @@ def main(wanted: list[str]) -> None:
         print(f"\n{name}\n\n{table(figures)}")
 
 
+def end_as_by_ctrl_c(*numbers: signal.Signals) -> None:
+    """Treat other signals as Ctrl-C, so that a benchmark stops the servers it started."""
+    for number in numbers:
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    end_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP)
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("stopped: no figures were written for the benchmark under way")

@@ -34,7 +34,7 @@ async def demo(prompt: str, say: str) -> int:
 async def _until_signalled(prompt: str, say: str) -> int:
     """Run the demo; a signal cancels it, so that the studio still stops everything it started."""
     task = asyncio.ensure_future(demo(prompt, say))
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         return await task

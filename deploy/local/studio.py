@@ -7,6 +7,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -100,16 +101,26 @@ class Studio:
 
     async def __aenter__(self) -> Self:
         self.log_dir.mkdir(parents=True, exist_ok=True)
+        starting = [asyncio.create_task(self.start(name)) for name in SERVICES]
         try:
             async with asyncio.timeout(self._ready_seconds):
-                await asyncio.gather(*(self.start(name) for name in SERVICES))
+                await asyncio.gather(*starting)
         except BaseException as error:
-            await self.stop()
+            await self._abandon(starting)
             if isinstance(error, TimeoutError):
                 message = f"not healthy after {self._ready_seconds:.0f} s; logs are in {self.log_dir}"
                 raise StartFailed(message) from None
             raise
         return self
+
+    async def _abandon(self, starting: Sequence[asyncio.Task[None]]) -> None:
+        """Stop what runs, after nothing more can be started."""
+        for each in starting:
+            each.cancel()
+        try:
+            await asyncio.wait(starting)
+        finally:
+            await self.stop()
 
     async def __aexit__(self, *exc: object) -> None:
         await self.stop()
@@ -141,11 +152,16 @@ class Studio:
             await asyncio.gather(healthy, ended, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Stop every service: politely, then by force."""
-        await asyncio.gather(*(_stop(process) for process in self.running.values()))
-        for log in self._logs:
-            log.close()
-        self._logs.clear()
+        """Stop every service: politely, then by force; by force at once when cancelled."""
+        try:
+            await asyncio.gather(*(_stop(process) for process in self.running.values()))
+        finally:
+            for process in self.running.values():
+                if process.returncode is None:
+                    process.kill()
+            for log in self._logs:
+                log.close()
+            self._logs.clear()
 
 
 async def _healthy(address: str) -> None:
