@@ -33,9 +33,9 @@ def _settings_class(service: str) -> type[ServerSettings]:
 
 def _table(title: str, settings: type[BaseModel], base: type[BaseModel] | None, prefix: str) -> str:
     rows = [
-        f"| {_names(prefix, name, field)} | `{_default(field)}` | {_one_line(field.description)} |"
+        f"| {_names(prefix, name, field)} | {_default(field)} | {_one_line(field.description)} |"
         for name, field in settings.model_fields.items()
-        if base is None or name not in base.model_fields
+        if base is None or name not in base.model_fields or _default(field) != _default(base.model_fields[name])
     ]
     return "\n".join([f"**{title}**", "", "| variable | default | meaning |", "|---|---|---|", *rows])
 
@@ -51,7 +51,10 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
-    return "" if value is None else str(value).replace(str(Path.cwd()), ".")
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    text = str(value).replace(str(Path.cwd()), ".").replace("None", "none")
+    return f"`{text}`" if text else "empty"
 
 
 def _one_line(text: str | None) -> str:
