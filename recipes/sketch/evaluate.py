@@ -161,6 +161,10 @@ def as_json(results: dict[str, Score], settings: Settings, count: int) -> dict[s
         "unit": "share of attributes shown",
         "aim": _AIM,
         "samples": count,
+        "fields": {
+            name: {field: round(accuracy(list(attributes.values())), 4) for field, attributes in result.items()}
+            for name, result in results.items()
+        },
         "attributes": {
             name: {
                 field: {attribute: round(accuracy([count]), 4) for attribute, count in attributes.items()}

@@ -18,7 +18,7 @@ class Settings:
     """Denoising steps and classifier-free guidance against the empty prompt (1 switches it off)."""
 
     steps: int = 14
-    guidance: float = 2.5
+    guidance: float = 3.5
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> Pipeline:
