@@ -71,8 +71,10 @@ class AsyncClient:
     ) -> AsyncIterator[voice_service_pb2.SynthesizeStreamResponse]:
         """Speak text as it arrives and yield the events: audio starts as soon as a sentence is complete."""
 
+        config = synthesis_config(**options)  # here, because gRPC hides what an iterator of requests raises
+
         async def requests() -> AsyncIterator[voice_service_pb2.SynthesizeStreamRequest]:
-            yield voice_service_pb2.SynthesizeStreamRequest(config=synthesis_config(**options))
+            yield voice_service_pb2.SynthesizeStreamRequest(config=config)
             async for piece in text:
                 for part in text_parts(piece):
                     yield voice_service_pb2.SynthesizeStreamRequest(text=part)

@@ -71,8 +71,10 @@ class Client:
     def speak(self, text: Iterable[str], **options: Any) -> Iterator[voice_service_pb2.SynthesizeStreamResponse]:
         """Speak text as it arrives and yield the events: audio starts as soon as a sentence is complete."""
 
+        config = synthesis_config(**options)  # here, because gRPC hides what an iterator of requests raises
+
         def requests() -> Iterator[voice_service_pb2.SynthesizeStreamRequest]:
-            yield voice_service_pb2.SynthesizeStreamRequest(config=synthesis_config(**options))
+            yield voice_service_pb2.SynthesizeStreamRequest(config=config)
             for piece in text:
                 for part in text_parts(piece):
                     yield voice_service_pb2.SynthesizeStreamRequest(text=part)

@@ -1,5 +1,6 @@
 """The commands: each parses its arguments, calls the client and shows what came back."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ def image(
     timeout: Timeout = 600.0,
 ) -> None:
     """Make a picture and write it to a file. The file's suffix chooses PNG, JPEG or WebP."""
+    _check_writable(output)
     width, height = _size(size)
     options = _given(
         model=model,
@@ -65,6 +67,7 @@ def say(
     timeout: Timeout = 600.0,
 ) -> None:
     """Speak a text into a file. The file's suffix chooses WAV, FLAC, Ogg/Opus or MP3."""
+    _check_writable(output)
     options = _given(voice=voice, language=language, rate=rate, format=_format(output))
     with _connected(server, timeout) as client:
         result = client.say(text, **options)
@@ -145,7 +148,16 @@ def _format(path: Path) -> str:
     return names.get(suffix, suffix)
 
 
+def _check_writable(output: Path) -> None:
+    """Make the file's folder, so that what cannot be written is told before the work is done and not after."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{output.parent}: {error.strerror}", param_hint="--output") from None
+    if output.is_dir() or not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise typer.BadParameter(f"{output} cannot be written; name a file in a folder of yours", param_hint="--output")
+
+
 def _save_all(result: ImageResult, output: Path) -> list[Path]:
-    output.parent.mkdir(parents=True, exist_ok=True)
     paths = [output, *(output.with_stem(f"{output.stem}-{n}") for n in range(2, len(result.pictures) + 1))]
     return [picture.save(path) for picture, path in zip(result.pictures, paths, strict=False)]

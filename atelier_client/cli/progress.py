@@ -3,13 +3,14 @@
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from atelier.imagegen.v1 import image_service_pb2 as image_pb2
 
 
 class ImageProgress:
-    """Shows what a generation is doing on the standard error stream; plain lines where that is no terminal."""
+    """Shows what a generation is doing on the standard error stream; only retries where that is no terminal."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -41,7 +42,7 @@ class ImageProgress:
             case "progress":
                 self._show("drawing", event.progress.step, event.progress.total)
             case "retry":
-                self._progress.console.print(f"[yellow]again:[/] {event.retry.message}")
+                self._progress.console.print(f"[yellow]again:[/] {escape(event.retry.message)}")
 
     def _show(self, what: str, done: int, total: int) -> None:
         self._progress.update(self._task, description=what, completed=done, total=total)

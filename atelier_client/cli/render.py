@@ -1,5 +1,6 @@
 """Shows results to people."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from atelier.voice.v1 import voice_pb2
 from atelier_client import AtelierError, ImageResult, SpeechResult
 from atelier_client.cli.doctor import Check
 
-_out = Console()
-_err = Console(stderr=True)
+_UNWRAPPED = 10_000
+"""Columns of what no terminal shows: lines stay whole for the program that reads them."""
+
+_out = Console(width=None if sys.stdout.isatty() else _UNWRAPPED)
+_err = Console(stderr=True, width=None if sys.stderr.isatty() else _UNWRAPPED)
 
 
 def image(result: ImageResult, paths: Sequence[Path]) -> None:
@@ -40,7 +44,7 @@ def image(result: ImageResult, paths: Sequence[Path]) -> None:
             _out.print("[yellow]note[/]        the model's weights are untrained: the picture means nothing")
     for picture, path in zip(result.pictures, paths, strict=True):
         header = picture.header
-        _out.print(f"[green]wrote[/]       {path} ({header.width}x{header.height}, seed {header.seed})")
+        _out.print(f"[green]wrote[/]       {escape(str(path))} ({header.width}x{header.height}, seed {header.seed})")
 
 
 def decision(routed: decision_pb2.Routed) -> None:
@@ -66,7 +70,9 @@ def speech(result: SpeechResult, path: Path) -> None:
         f"seconds     first audio {summary.first_audio_seconds:.3f}, {summary.total_seconds:.3f} in all "
         f"for {summary.audio_seconds:.2f} of audio (real-time factor {summary.real_time_factor:.4f})"
     )
-    _out.print(f"[green]wrote[/]       {path} ({result.header.media_type}, {result.header.sample_rate} Hz)")
+    _out.print(
+        f"[green]wrote[/]       {escape(str(path))} ({result.header.media_type}, {result.header.sample_rate} Hz)"
+    )
 
 
 def route(reply: router_pb2.RouteResponse) -> None:

@@ -1,0 +1,61 @@
+"""The command line against a real voice server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import soundfile
+from click.testing import Result
+from typer.testing import CliRunner
+
+from atelier_client import AsyncClient, AtelierError
+from atelier_client.cli.app import app
+from servekit.testing import local
+from services.voice.bootstrap import build
+from services.voice.settings import VoiceSettings
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[str]:
+    """Return the address of a voice server."""
+    async with build(local(VoiceSettings, port=0)).serving() as address:
+        yield address
+
+
+async def atelier(*arguments: str) -> Result:
+    """Run the command beside the event loop that serves it."""
+    return await asyncio.to_thread(CliRunner().invoke, app, arguments)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+async def test_every_kind_of_file_plays(server: str, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / "not yet there" / f"evening.{suffix}"
+    result = await atelier("say", "Good evening.", "-o", str(file), "--server", server)
+    assert result.exit_code == 0, result.output
+    samples, rate = soundfile.read(file)
+    assert 0.3 < len(samples) / rate < 5
+    assert abs(samples).max() > 0.05
+
+
+async def test_lines_stay_whole_where_no_terminal_is(server: str, tmp_path: Path) -> None:
+    file = tmp_path / ("long" * 30) / "evening.wav"
+    result = await atelier("say", "Good evening.", "-o", str(file), "--server", server)
+    assert f"{file} (audio/wav" in result.output
+
+
+@pytest.mark.parametrize("command", ["image", "say"])
+async def test_what_cannot_be_written_is_told_before_any_work(tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = await atelier(command, "x", "-o", str(tmp_path / "file" / "x.wav"), "--server", "127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "--output" in result.output
+
+
+async def test_an_unknown_option_of_a_stream_is_told(server: str) -> None:
+    async def tokens() -> AsyncIterator[str]:
+        yield "Hello."
+
+    async with AsyncClient(server) as client:
+        with pytest.raises(AtelierError, match="voise"):
+            await anext(aiter(client.speak(tokens(), voise="espeak/en-us")))
