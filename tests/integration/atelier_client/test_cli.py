@@ -25,7 +25,7 @@ async def server() -> AsyncIterator[str]:
 
 async def atelier(*arguments: str) -> Result:
     """Run the command beside the event loop that serves it."""
-    return await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, arguments))
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
