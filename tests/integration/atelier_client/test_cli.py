@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from atelier_client import AsyncClient, AtelierError
 from atelier_client.cli.app import app
