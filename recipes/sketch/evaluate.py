@@ -203,7 +203,7 @@ def main() -> None:
     """Evaluate the exported models against floor and ceiling."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--count", type=int, default=60, help="held-out scenes in each field")
+    parser.add_argument("--count", type=int, default=30, help="held-out scenes in each field")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--guidance", type=float, default=Settings.guidance)
     parser.add_argument("--result", type=Path, default=Path("bench/results/eval_sketch.json"))
