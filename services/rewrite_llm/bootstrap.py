@@ -50,7 +50,7 @@ _LIBRARIES = ("torch", "transformers", "tokenizers")
 
 def build(settings: RewriteSettings) -> App:
     """Return the app. Raises `CatalogError` or `ValueError` with every mistake of a file, and `DeviceUnavailable`."""
-    catalog, row = catalogs.load(settings.catalog_file).including(settings.llm, settings.models_dir)
+    catalog, row = catalogs.load(settings.catalog_file).including(settings.llm)
     plan = _plan(settings, row)
     registry = new_registry(SERVICE, VERSION)
     metrics = RewriteMetrics(registry)
@@ -99,7 +99,7 @@ class _Life:
         await self.worker.start()
         await self.residency.start()
         if self.model is None:
-            logger.info("no language model is configured: rules choose, screen and rewrite")
+            logger.info("rules choose, screen and rewrite; REWRITE_LLM_ID=sketch_qwen adds the bundled language model")
             await self.residency.load(self.row.id)
         else:
             await self.model.load()

@@ -9,9 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 SHIPPED = Path(__file__).with_name("catalog.toml")
 RULES = "rules"
-"""Id of the row that needs no weights."""
-BUNDLED = "sketch_qwen"
-"""Id of the row that is the default where its weights are present."""
+"""Id of the row that needs no weights, and the default: see docs/decisions/0012."""
 _GUESSED_BYTES = 3_000_000_000
 
 
@@ -62,20 +60,17 @@ class Catalog:
     def __init__(self, models: Iterable[ModelRow]) -> None:
         self.models = {row.id: row for row in models}
 
-    def including(self, name: str, models_dir: Path) -> tuple["Catalog", ModelRow]:
+    def including(self, name: str) -> tuple["Catalog", ModelRow]:
         """Return the row that `name` means, and a catalog that has it.
 
-        `name` is an id of the catalog, a folder, or a hub id; empty means the bundled model if its weights are in
-        `models_dir`, else rules.
+        `name` is an id of the catalog, a folder, or a hub id; empty means rules.
         """
-        row = self._find(name, models_dir)
+        row = self._find(name)
         return Catalog({**self.models, row.id: row}.values()), row
 
-    def _find(self, name: str, models_dir: Path) -> ModelRow:
+    def _find(self, name: str) -> ModelRow:
         if not name:
-            bundled = self.models.get(BUNDLED)
-            there = bundled is not None and (models_dir / bundled.source / "config.json").is_file()
-            return self.models[BUNDLED if there else RULES]
+            return self.models[RULES]
         known = (row for row in self.models.values() if name in {row.id, row.hub, row.source})
         return next(known, None) or _unlisted(name)
 

@@ -28,7 +28,7 @@ class RewriteSettings(ServerSettings):
 
     llm: str = Field(default="", validation_alias=_also("llm", "REWRITE_LLM_ID", "ROUTER_LLM_ID"))
     """Language model: an id of the catalog, a folder, a hub id such as Qwen/Qwen2.5-1.5B-Instruct, or `rules` for none.
-    Empty means the bundled sketch_qwen where its weights are present, else rules."""
+    Empty means rules alone, which decide better than the bundled sketch_qwen does so far."""
     models_dir: Path = Path(__file__).parents[2] / "models"
     """Folder that the catalog's `source` paths are relative to."""
     catalog_file: Path | None = None

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from services.rewrite_llm.catalog import BUNDLED, RULES, Catalog, CatalogError, load
+from services.rewrite_llm.catalog import RULES, Catalog, CatalogError, load
 
 
 @pytest.fixture
@@ -18,30 +18,26 @@ def models_dir(tmp_path: Path) -> Path:
 
 
 def test_the_shipped_catalog_is_sound(catalog: Catalog) -> None:
-    assert {BUNDLED, RULES, "qwen2_5_1_5b"} <= set(catalog.models)
+    assert {"sketch_qwen", RULES, "qwen2_5_1_5b"} <= set(catalog.models)
 
 
-def test_the_bundled_model_is_the_default_where_its_weights_are(catalog: Catalog, models_dir: Path) -> None:
-    assert catalog.including("", models_dir)[1].id == BUNDLED
-
-
-def test_rules_are_the_default_elsewhere(catalog: Catalog, tmp_path: Path) -> None:
-    assert catalog.including("", tmp_path)[1].id == RULES
+def test_rules_are_the_default(catalog: Catalog) -> None:
+    assert catalog.including("")[1].id == RULES
 
 
 @pytest.mark.parametrize("name", ["qwen2_5_1_5b", "Qwen/Qwen2.5-1.5B-Instruct"])
-def test_a_row_is_found_by_id_or_hub(catalog: Catalog, name: str, tmp_path: Path) -> None:
-    assert catalog.including(name, tmp_path)[1].id == "qwen2_5_1_5b"
+def test_a_row_is_found_by_id_or_hub(catalog: Catalog, name: str) -> None:
+    assert catalog.including(name)[1].id == "qwen2_5_1_5b"
 
 
-def test_a_hub_id_that_is_not_listed_gets_a_row(catalog: Catalog, tmp_path: Path) -> None:
-    extended, row = catalog.including("Qwen/Qwen3-0.6B", tmp_path)
+def test_a_hub_id_that_is_not_listed_gets_a_row(catalog: Catalog) -> None:
+    extended, row = catalog.including("Qwen/Qwen3-0.6B")
     assert (row.id, row.hub, row.engine) == ("qwen3_0_6b", "Qwen/Qwen3-0.6B", "transformers")
     assert extended.models[row.id] == row
 
 
 def test_a_folder_gets_a_row(catalog: Catalog, models_dir: Path) -> None:
-    row = catalog.including(str(models_dir), models_dir)[1]
+    row = catalog.including(str(models_dir))[1]
     assert (row.source, row.hub) == (str(models_dir), "")
 
 
