@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import CLIPTokenizer, T5Tokenizer
+
 from recipes.scenes.scene import FIELDS
 from recipes.sketch.adapters import train_adapter
 from recipes.sketch.autoencoder import train_autoencoder
@@ -39,7 +41,8 @@ class Plan:
     def flow(self) -> None:
         """Captions to latents."""
         autoencoder = AutoencoderKL.from_pretrained(self.runs / "autoencoder" / "vae")
-        train_painter(self.runs / "flow", autoencoder, _tokenizers(), Budget(0.6 * self.minutes, self.steps))
+        budget = Budget(0.6 * self.minutes, self.steps)
+        train_painter(self.runs / "flow", autoencoder, kept_tokenizers(self.runs / "tokenizers"), budget)
 
     def decoder(self) -> None:
         """Sharper pictures from the same latents."""
@@ -47,7 +50,7 @@ class Plan:
 
     def export(self) -> None:
         """The base model as it is served."""
-        tokenizers = _tokenizers()
+        tokenizers = kept_tokenizers(self.runs / "tokenizers")
         painter = load_painter(self.runs / "flow" / "checkpoint.pt", tokenizers)
         autoencoder = AutoencoderKL.from_pretrained(self.runs / "decoder" / "vae")
         export(assemble(painter, autoencoder, tokenizers), self.models / "sketch")
@@ -58,8 +61,12 @@ class Plan:
             train_adapter(field, self.models, self.runs, Budget(0.08 * self.minutes / len(FIELDS)))
 
 
-def _tokenizers() -> Tokenizers:
-    return Tokenizers(make_t5_tokenizer(), make_clip_tokenizer())
+def kept_tokenizers(folder: Path) -> Tokenizers:
+    """The run's tokenizers, made once: the BPE trainer numbers single characters differently in every process."""
+    if not folder.exists():
+        make_t5_tokenizer().save_pretrained(folder / "t5")
+        make_clip_tokenizer().save_pretrained(folder / "clip")
+    return Tokenizers(T5Tokenizer.from_pretrained(folder / "t5"), CLIPTokenizer.from_pretrained(folder / "clip"))
 
 
 def _stages(plan: Plan) -> dict[str, Callable[[], None]]:

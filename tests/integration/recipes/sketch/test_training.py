@@ -18,7 +18,10 @@ from recipes.sketch.models import Painter, Tokenizers, pack
 from recipes.sketch.painting import Settings, load, paint
 from recipes.sketch.pool import LatentPool, PoolSize, encode
 from recipes.sketch.tokens import make_clip_tokenizer, make_t5_tokenizer
+from recipes.sketch.train import kept_tokenizers
 
+CPU = torch.device("cpu")
+LETTERS = "a red star logo with the letter Q, a white B"
 # torch says so wherever bf16 activations meet fp32 norms under autocast
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning")
 
@@ -84,6 +87,12 @@ def test_an_exported_model_is_loaded_adapted_and_drawn_with(
     pipeline = load(tmp_path / "sketch")
     pipeline.load_lora_weights(tmp_path / "sketch-logo")
     assert len(paint(untrained(pipeline), ["a lake", "a star"], [0, 1], Settings(steps=1))) == 2
+
+
+def test_a_run_keeps_its_tokenizers(tmp_path: Path) -> None:
+    first, again = (kept_tokenizers(tmp_path / "tokenizers") for _ in range(2))
+    assert first.encode([LETTERS], CPU).clip.tolist() == again.encode([LETTERS], CPU).clip.tolist()
+    assert first.encode([LETTERS], CPU).t5.tolist() == again.encode([LETTERS], CPU).t5.tolist()
 
 
 def test_the_generator_is_the_ceiling() -> None:
