@@ -8,7 +8,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from evals.dataset import ActionName
-from services.rewrite_llm.catalog import BUNDLED, load
+from services.rewrite_llm.catalog import load
 from services.rewrite_llm.consult import Consultant
 from services.rewrite_llm.domain import Candidate, Verdict
 from services.rewrite_llm.engines.rules import RulesEngine
@@ -22,6 +22,9 @@ from services.rewrite_llm.select import SelectModel
 from services.rewrite_llm.selection import keywords
 from services.rewrite_llm.selection.injection import InjectionFilter
 from services.rewrite_llm.settings import RewriteSettings
+
+BUNDLED = "sketch_qwen"
+"""Id of the bundled language model in the catalog."""
 
 _ACTIONS: dict[Verdict, ActionName] = {Verdict.ALLOW: "safe", Verdict.REWRITE: "rewrite", Verdict.BLOCK: "block"}
 

@@ -70,7 +70,9 @@ class Encoder:
         Raises:
             ValueError: not even the first text fits.
         """
-        prefix, room, parts = (), self._length, []
+        prefix: tuple[int, ...] = ()
+        parts: list[Part] = []
+        room = self._length
         for prompt, answer in zip(lesson.prompts, lesson.answers, strict=True):
             encoded = encode(prompt, self._tokenizer)
             room -= 0 if parts else len(encoded.prefix)

@@ -33,6 +33,8 @@ class Composer:
 
     def scene(self, field: str) -> str:
         """A harmless text whose content belongs to `field`."""
+        if self.language.topics[field] and self._chance(0.2):
+            return self._dressed(self._sign(field))
         makers = {"landscape": self._landscape, "portrait": self._portrait, "poster": self._poster, "logo": self._logo}
         return self._dressed(makers.get(field, self._general)())
 
@@ -83,6 +85,12 @@ class Composer:
             swapped = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
             return self._pick((swapped, text[:at] + text[at + 1 :], text[:at] + text[at] + text[at:]))
         return text
+
+    def _sign(self, field: str) -> str:
+        """Words that rules take for a sign of `field`; a poster's or logo's is about something."""
+        phrases = [" ".join(self._pick(word) for word in self._pick(self.language.topics[field])) for _ in range(2)]
+        text = self._joined(*phrases) if self._chance(0.5) else phrases[0]
+        return self._joined(text, self._anything()) if field in {"poster", "logo"} and self._chance(0.6) else text
 
     def _landscape(self) -> str:
         lists = self.language.fields["landscape"]

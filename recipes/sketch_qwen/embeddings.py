@@ -41,7 +41,7 @@ class TopicBag(nn.Module):
         return nn.functional.cross_entropy(scores, right)
 
 
-def learn_embeddings(bag: TopicBag, vocabulary: int, lessons: Lessons, *, steps: int = 1000) -> Tensor:
+def learn_embeddings(bag: TopicBag, vocabulary: int, lessons: Lessons, *, steps: int) -> Tensor:
     """Embeddings [vocabulary, width] from `steps` batches; `bag` learns along."""
     embeddings = nn.Parameter(torch.randn(vocabulary, bag.head.in_features, device=device()) * _SPREAD)
     optimizer = torch.optim.Adam([embeddings, *bag.parameters()], lr=_PEAK)
@@ -49,7 +49,7 @@ def learn_embeddings(bag: TopicBag, vocabulary: int, lessons: Lessons, *, steps:
     for _ in range(steps):
         value = bag.loss(embeddings, lessons.topics(TEXTS))
         optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         optimizer.step()
         schedule.step()
     learned = embeddings.detach()

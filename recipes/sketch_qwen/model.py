@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,12 @@ def build_model(tokenizer: PreTrainedTokenizerFast, size: Size = Size()) -> Qwen
     return Qwen2ForCausalLM(config)
 
 
+def embeddings(model: Qwen2ForCausalLM) -> nn.Parameter:
+    """The token embeddings, [vocabulary, width], which are the output's weights too."""
+    weight: nn.Parameter = model.model.embed_tokens.weight
+    return weight
+
+
 def logits(model: Qwen2ForCausalLM, batch: Batch) -> Tensor:
     """Scores of the next token, [targets, vocabulary], only where the batch asks for one."""
     hidden = model.model(
@@ -62,7 +69,8 @@ def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     """Write the model in bfloat16 and its tokenizer in transformers' format; `model` keeps its weights and dtype."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items() if name != "lm_head.weight"}
-    copy = Qwen2ForCausalLM(model.config).to(torch.bfloat16)
+    copy: Any = Qwen2ForCausalLM(model.config)
+    copy.to(torch.bfloat16)
     copy.load_state_dict(weights, strict=False)
     copy.tie_weights()
     copy.save_pretrained(folder)

@@ -11,6 +11,7 @@ from statistics import mean
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import AdamW
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
@@ -20,7 +21,7 @@ from recipes.sketch_qwen.batches import Encoder, collate
 from recipes.sketch_qwen.check import accuracy
 from recipes.sketch_qwen.embeddings import TopicBag, learn_embeddings
 from recipes.sketch_qwen.lessons import Lessons
-from recipes.sketch_qwen.model import build_model, loss, save
+from recipes.sketch_qwen.model import build_model, embeddings, loss, save
 from recipes.sketch_qwen.tokenizer import train_tokenizer
 
 RUN = Path("runs/sketch-qwen")
@@ -31,6 +32,8 @@ ROWS = 4
 """Rows of a batch."""
 TEXTS = 24
 """Texts drawn for a row; those that do not fit are left out."""
+EMBEDDING_STEPS = 1000
+"""Batches from which a new run learns its first embeddings."""
 BAG_TEXTS = 256
 """Texts of a batch that only the bag of words sees."""
 BAG_SHARE = 0.3
@@ -48,7 +51,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     tokenizer = load_tokenizer(options.run, options.seed)
-    model = build_model(tokenizer).to(device())
+    model = build_model(tokenizer)
+    nn.Module.to(model, device())
     train(model, tokenizer, Session(options.run, Budget(options.minutes, options.steps)), options.seed)
     save(model, tokenizer, options.output)
 
@@ -58,17 +62,25 @@ def load_tokenizer(run: Path, seed: int = 1) -> PreTrainedTokenizerFast:
     folder = run / "tokenizer"
     if not folder.exists():
         train_tokenizer(seed).save_pretrained(folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
 
 
-def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, session: Session, seed: int) -> None:
-    """Train `model` in place until the session's budget is spent."""
+def train(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    session: Session,
+    seed: int,
+    *,
+    embedding_steps: int = EMBEDDING_STEPS,
+) -> None:
+    """Train `model` in place until the session's budget is spent; a new run begins with the embeddings."""
     trainer = _Trainer(model, tokenizer)
     held_out = Lessons(seed + 1)
     if state := session.resume():
         trainer.load(state)
     else:
-        trainer.start(Lessons(seed + 2))
+        trainer.start(Lessons(seed + 2), embedding_steps)
     lessons = Lessons(hash((seed, session.budget.step)))
     losses: list[float] = []
     for step in session.steps():
@@ -94,10 +106,10 @@ class _Trainer:
         groups: list[dict[str, Any]] = [{"params": list(part.parameters())} for part in (model, self._bag)]
         self._optimizer = AdamW(groups, lr=PEAK, betas=(0.9, 0.95), weight_decay=0.05)
 
-    def start(self, lessons: Lessons) -> None:
+    def start(self, lessons: Lessons, steps: int) -> None:
         """Give the embeddings their start."""
-        weight = self._model.get_input_embeddings().weight
-        weight.data.copy_(learn_embeddings(self._bag, weight.shape[0], lessons))
+        weight = embeddings(self._model)
+        weight.data.copy_(learn_embeddings(self._bag, weight.shape[0], lessons, steps=steps))
 
     def step(self, lessons: Lessons, rate: float) -> float:
         """One update at learning rate `rate`; returns the loss of the answers."""
@@ -105,8 +117,8 @@ class _Trainer:
         batch = collate([self.encoder.row(lessons.draw(TEXTS)) for _ in range(ROWS)], device())
         with autocast():
             value = loss(self._model, batch)
-        words = self._bag.loss(self._model.get_input_embeddings().weight, lessons.topics(BAG_TEXTS))
-        (value + BAG_SHARE * words).backward()  # type: ignore[no-untyped-call]
+        words = self._bag.loss(embeddings(self._model), lessons.topics(BAG_TEXTS))
+        (value + BAG_SHARE * words).backward()
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -116,8 +128,11 @@ class _Trainer:
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        parts = {"model": self._model, "bag": self._bag, "optimizer": self._optimizer}
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {
+            "model": self._model.state_dict(),
+            "bag": self._bag.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""

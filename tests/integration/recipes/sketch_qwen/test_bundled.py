@@ -42,6 +42,14 @@ def test_it_reads_the_candidates(engine: Engine) -> None:
     assert candidates[scores.index(max(scores))].id == "logo_sdxl"
 
 
-def test_it_tells_unsafe_from_safe(engine: Engine) -> None:
-    unsafe, safe = engine.unsafe(["a bag of heroin on a table", "a bag of flour on a table"])
-    assert unsafe > 0.5 > safe
+@pytest.mark.parametrize(
+    ("unsafe", "safe"),
+    [
+        ("a bag of heroin on a table", "a bag of flour on a table"),
+        ("a naked couple", "a couple at a concert"),
+        ("a bloody corpse", "a bloody mary"),
+    ],
+)
+def test_it_ranks_unsafe_above_safe(engine: Engine, unsafe: str, safe: str) -> None:
+    first, second = engine.unsafe([unsafe, safe])
+    assert first > second

@@ -7,10 +7,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from recipes.sketch.budget import Budget
 from recipes.sketch.session import Session
 from recipes.sketch_qwen.embeddings import TopicBag, learn_embeddings
-from recipes.sketch_qwen.lessons import FIELDS, TOPICS, Lessons
+from recipes.sketch_qwen.lessons import TOPICS, Lessons
 from recipes.sketch_qwen.model import Size, build_model, save
 from recipes.sketch_qwen.tokenizer import train_tokenizer
 from recipes.sketch_qwen.train import train
+from recipes.sketch_qwen.vocabulary import FIELDS
 
 SMALL = Size(hidden=32, layers=2, heads=2, key_value_heads=1, feed_forward=48)
 
@@ -23,10 +24,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def test_an_interrupted_run_goes_on_where_it_was(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     torch.manual_seed(0)
     first = build_model(tokenizer, SMALL)
-    train(first, tokenizer, Session(tmp_path, Budget(steps=2)), seed=1)
+    train(first, tokenizer, Session(tmp_path, Budget(steps=2)), seed=1, embedding_steps=2)
     second = build_model(tokenizer, SMALL)
     session = Session(tmp_path, Budget(steps=2))
-    train(second, tokenizer, session, seed=1)
+    train(second, tokenizer, session, seed=1, embedding_steps=2)
     assert session.budget.step == 2
     for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
