@@ -176,8 +176,10 @@ async def test_a_killed_process_is_a_failure_and_is_replaced(engine: EspeakEngin
                 os.kill(pid, signal.SIGKILL)
 
     before = engine.pids
+    processes = [psutil.Process(pid) for pid in before]
     with pytest.raises(EngineFailure):
         await until_broken()
+    psutil.wait_procs(processes, timeout=10)  # the idle one may still be dying
     assert len(audio(await spoken(engine, utterance(roster, "Back again."))))
     assert len(audio(await spoken(engine, utterance(roster, "And the other one."))))
     assert not before & engine.pids
