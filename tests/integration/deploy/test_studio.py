@@ -1,6 +1,7 @@
 """Whatever happens while a studio starts or stops, it leaves nothing running. Its services are real processes."""
 
 import asyncio
+import gc
 import signal
 import sys
 from dataclasses import dataclass, replace
@@ -57,6 +58,8 @@ async def test_a_studio_that_is_not_healthy_in_time_is_stopped(tmp_path: Path) -
     assert await all_ended(studio)
 
 
+# asyncio kills a process whose start is cancelled half-way, and CPython may warn of it before it is reaped
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_studio_cancelled_while_it_starts_is_stopped(studio: Studio) -> None:
     starting = asyncio.create_task(studio.__aenter__())
     while len(studio.running) < len(SERVICES):  # noqa: ASYNC110  # until the processes are there
@@ -65,6 +68,7 @@ async def test_a_studio_cancelled_while_it_starts_is_stopped(studio: Studio) -> 
     await asyncio.wait([starting])
     assert starting.cancelled()
     assert await all_ended(studio)
+    gc.collect()  # such a warning comes here, not in somebody else's test
 
 
 async def test_a_stop_that_is_cancelled_kills(studio: Studio) -> None:
