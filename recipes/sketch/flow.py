@@ -19,7 +19,7 @@ from recipes.sketch.session import Session, autocast, device
 
 BATCH = 48
 EMPTY_SHARE = 0.1
-_PEAK = 8e-4
+_PEAK = 1e-3
 _AVERAGING = 0.998
 _REPORT_EVERY = 50
 

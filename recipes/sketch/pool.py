@@ -13,14 +13,17 @@ from recipes.sketch.library import Autoencoder
 from recipes.sketch.models import pack
 from recipes.sketch.session import autocast
 
+_COMPLETE_SHARE = 0.5
+"""Captions that leave nothing out: they bind every colour to its thing, the others teach short prompts."""
+
 
 @dataclass(frozen=True)
 class PoolSize:
     """How many scenes the pool keeps, and how many new ones replace the oldest per batch."""
 
     capacity: int = 48_000
-    first: int = 2_000
-    fresh: int = 16
+    first: int = 16_000
+    fresh: int = 8
 
 
 class LatentPool:
@@ -41,8 +44,11 @@ class LatentPool:
         """Packed latents [count, tokens, 64] and captions, of which `empty_share` are empty."""
         self._refill()
         chosen = [rng.randrange(len(self._scenes)) for _ in range(count)]
-        words = ["" if rng.random() < empty_share else caption(self._scenes[index], rng) for index in chosen]
+        words = ["" if rng.random() < empty_share else self._caption(index, rng) for index in chosen]
         return torch.stack([self._latents[index] for index in chosen]).float(), words
+
+    def _caption(self, index: int, rng: random.Random) -> str:
+        return caption(self._scenes[index], rng, complete=rng.random() < _COMPLETE_SHARE)
 
     def _refill(self) -> None:
         scenes = self._next_scenes()
