@@ -1,8 +1,9 @@
-"""The smallest call through the router to a server behind it, beside a bare echo behind a bare forwarder.
+"""The smallest calls through the router to the servers behind it, beside a bare echo behind a bare forwarder.
 
 `VoiceService.GetVoice` goes client -> router -> voice; an echo of as many bytes goes client -> bare forwarder -> bare
-echo. All servers are processes of their own, on uvloop, with the settings they ship with, and run throughout; rounds of
-both kinds alternate, so that whatever else the machine does hits both alike.
+echo. imagegen has no unary call behind the router: the smallest that reaches it is a dry run of `Generate`, which the
+router screens, places and relays as a stream. All servers are processes of their own, on uvloop, with the settings they
+ship with, and run throughout; rounds of all kinds alternate, so that whatever else the machine does hits them alike.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any
 import grpc
 import uvloop
 
+from atelier.imagegen.v1 import image_service_pb2
 from atelier.voice.v1 import voice_service_pb2, voice_service_pb2_grpc
 from bench._bare import PATH
 from bench._figures import Figure, percentile
@@ -26,6 +28,8 @@ _BURST = 30
 _WARM_UP_CALLS = 200
 _TIMEOUT_S = 10.0
 _GET_VOICE = "/atelier.voice.v1.VoiceService/GetVoice"
+_GENERATE = "/atelier.imagegen.v1.ImageService/Generate"
+_DRY_RUN = image_service_pb2.GenerateRequest(prompt="a", model="sketch", dry_run=True)
 
 Call = Callable[[], Awaitable[bytes]]
 
@@ -46,14 +50,15 @@ def run() -> list[Figure]:
 
 async def _measure(forwarder: str) -> list[Figure]:
     async with (
-        only("voice", "router") as studio,
+        only("imagegen", "voice", "router") as studio,
         grpc.aio.insecure_channel(forwarder) as bare_channel,
         grpc.aio.insecure_channel(studio.address) as channel,
     ):
         request = await _smallest_request(channel)
         routed = _caller(channel, _GET_VOICE, request)
         bare = _caller(bare_channel, PATH, await routed())
-        kinds = {"bare": (bare, Measured()), "routed": (routed, Measured())}
+        dry_run = _streamer(channel, _GENERATE, _DRY_RUN.SerializeToString())
+        kinds = {"bare": (bare, Measured()), "routed": (routed, Measured()), "dry run": (dry_run, Measured())}
         for call, _ in kinds.values():
             await _sequence(call, _WARM_UP_CALLS)
         for _ in range(_ROUNDS):
@@ -62,7 +67,7 @@ async def _measure(forwarder: str) -> list[Figure]:
         for _ in range(_ROUNDS // 2):
             for call, measured in kinds.values():
                 measured.rates.append(await _burst(call))
-    return _figures(kinds["bare"][1], kinds["routed"][1])
+    return _figures({name: measured for name, (_, measured) in kinds.items()})
 
 
 async def _smallest_request(channel: grpc.aio.Channel) -> bytes:
@@ -78,6 +83,15 @@ def _caller(channel: grpc.aio.Channel, path: str, request: bytes) -> Call:
     async def call() -> bytes:
         answer: bytes = await method(request, timeout=_TIMEOUT_S)
         return answer
+
+    return call
+
+
+def _streamer(channel: grpc.aio.Channel, path: str, request: bytes) -> Call:
+    method: Any = channel.unary_stream(path)
+
+    async def call() -> bytes:
+        return b"".join([part async for part in method(request, timeout=_TIMEOUT_S)])
 
     return call
 
@@ -98,18 +112,22 @@ async def _burst(call: Call) -> float:
     return _CLIENTS * _BURST / (time.perf_counter() - began)
 
 
-def _figures(bare: Measured, routed: Measured) -> list[Figure]:
-    samples = len(routed.seconds)
-    figures = [
-        Figure(f"{share} of one call, {name}", 1000 * percentile(measured.seconds, at), "ms", samples)
+def _figures(kinds: dict[str, Measured]) -> list[Figure]:
+    names = {
+        "routed": "router and voice",
+        "bare": "bare forwarder and echo",
+        "dry run": "dry run, router and imagegen",
+    }
+    samples = len(kinds["routed"].seconds)
+    p50 = {kind: percentile(kinds[kind].seconds, 0.5) for kind in names}
+    latencies = [
+        Figure(f"{share} of one call, {name}", 1000 * percentile(kinds[kind].seconds, at), "ms", samples)
         for share, at in (("p50", 0.5), ("p99", 0.99))
-        for name, measured in (("router and voice", routed), ("bare forwarder and echo", bare))
+        for kind, name in names.items()
     ]
-    rates = {name: percentile(measured.rates, 0.5) for name, measured in (("routed", routed), ("bare", bare))}
-    ratio = percentile(routed.seconds, 0.5) / percentile(bare.seconds, 0.5)
-    return [
-        Figure("p50 of the router to the bare forwarder", ratio, "x", samples, aim="<= 1.5"),
-        *figures,
-        Figure(f"router and voice with {_CLIENTS} clients", rates["routed"], "calls/s", len(routed.rates)),
-        Figure(f"bare forwarder and echo with {_CLIENTS} clients", rates["bare"], "calls/s", len(bare.rates)),
+    rates = [
+        Figure(f"{name} with {_CLIENTS} clients", percentile(kinds[kind].rates, 0.5), "calls/s", len(kinds[kind].rates))
+        for kind, name in names.items()
     ]
+    ratio = Figure("p50 of the router to the bare forwarder", p50["routed"] / p50["bare"], "x", samples, aim="<= 1.5")
+    return [ratio, *latencies, *rates]
