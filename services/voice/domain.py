@@ -12,6 +12,9 @@ from servekit.errors import NotFound, PreconditionFailed
 Samples = NDArray[np.float32]
 """Mono audio, shape (n,), -1 to 1."""
 
+Latents = Mapping[str, NDArray[np.float32]]
+"""What an engine made of a clip to speak with its voice, by names of its own."""
+
 
 class UnknownVoice(NotFound):
     """Nobody here has this voice."""
@@ -76,6 +79,15 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording of the person whose voice is to be made."""
+
+    samples: Samples
+    sample_rate: int
+    """Hertz, as it was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
 class Roster:
     """The voices of one engine, and which of them speaks a language unless asked otherwise."""
 
@@ -134,6 +146,8 @@ class Utterance:
     ssml: bool = False
     ends_sentence: bool = True
     """False if the same sentence goes on in the next utterance: no pause is due."""
+    latents: Latents | None = field(default=None, repr=False, compare=False)
+    """What the engine's own `clone` returned, if the voice was made from a clip; None for its built-in voices."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from services.voice.domain import AudioFormat, EngineSpec, Piece, Roster, Samples, Utterance
+from services.voice.domain import AudioFormat, Clip, EngineSpec, Latents, Piece, Roster, Samples, Utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,17 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Give everything back; return when it is gone."""
+
+
+@runtime_checkable
+class Cloner(Protocol):
+    """What an engine is, too, whose capabilities say `cloning`."""
+
+    async def clone(self, clip: Clip) -> Latents:
+        """Return what `speak` needs to speak with the clip's voice: `Utterance.latents`, at any later time.
+
+        The clip was checked: 3 to 30 s, with speech. Raises `EngineFailure`.
+        """
 
 
 class Family(Protocol):
