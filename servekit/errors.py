@@ -4,6 +4,7 @@
       InvalidRequest        every violation
       PolicyBlocked         rule, category
       NotFound              the nearest names
+      AlreadyExists
       Unauthenticated
       PermissionDenied
       Overloaded            when to retry
@@ -92,6 +93,17 @@ class NotFound(ServingError):
         self.resource_type = resource_type
         self.name = name
         self.nearest = tuple(nearest)
+
+
+class AlreadyExists(ServingError):
+    """The name for something new is taken."""
+
+    reason = "ALREADY_EXISTS"
+
+    def __init__(self, resource_type: str, name: str) -> None:
+        super().__init__(f"there is a {resource_type} named {name!r} already")
+        self.resource_type = resource_type
+        self.name = name
 
 
 class Unauthenticated(ServingError):

@@ -39,7 +39,7 @@ def _bad_request(error: errors.InvalidRequest) -> details_pb2.BadRequest:
     return bad
 
 
-def _resource_info(error: errors.NotFound) -> details_pb2.ResourceInfo:
+def _resource_info(error: errors.NotFound | errors.AlreadyExists) -> details_pb2.ResourceInfo:
     return details_pb2.ResourceInfo(
         resource_type=error.resource_type, resource_name=_clip(error.name), description=_clip(error.message)
     )
@@ -54,6 +54,7 @@ _RULES: dict[type[BaseException], _Rule] = {
     errors.InvalidRequest: _Rule(grpc.StatusCode.INVALID_ARGUMENT, _bad_request),
     errors.PolicyBlocked: _Rule(grpc.StatusCode.INVALID_ARGUMENT),
     errors.NotFound: _Rule(grpc.StatusCode.NOT_FOUND, _resource_info),
+    errors.AlreadyExists: _Rule(grpc.StatusCode.ALREADY_EXISTS, _resource_info),
     errors.Unauthenticated: _Rule(grpc.StatusCode.UNAUTHENTICATED),
     errors.PermissionDenied: _Rule(grpc.StatusCode.PERMISSION_DENIED),
     errors.Overloaded: _Rule(grpc.StatusCode.RESOURCE_EXHAUSTED),

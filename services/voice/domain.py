@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.errors import NotFound, PreconditionFailed
+from servekit.errors import AlreadyExists, NotFound, PermissionDenied, PreconditionFailed
 
 Samples = NDArray[np.float32]
 """Mono audio, shape (n,), -1 to 1."""
@@ -22,10 +23,24 @@ class UnknownVoice(NotFound):
     reason = "UNKNOWN_VOICE"
 
 
+class VoiceTaken(AlreadyExists):
+    """The caller has, or everybody has, a voice of this name."""
+
+
+class NotYours(PermissionDenied):
+    """The voice stays: it is built in, or somebody else's."""
+
+
 class CannotClone(PreconditionFailed):
     """No engine of the catalog makes voices from clips."""
 
-    reason = "FAILED_PRECONDITION"
+
+class TooManyVoices(PreconditionFailed):
+    """The caller has as many voices as he may have."""
+
+
+class VoiceUnusable(PreconditionFailed):
+    """What is kept of a voice cannot be read or written."""
 
 
 class AudioFormat(Enum):
@@ -75,7 +90,16 @@ class Voice:
     """BCP 47 tags in lower case, the voice's own first."""
     gender: str = ""
     native: str = ""
-    """What the engine calls it."""
+    """What the engine calls it; for a voice made from a clip, the key of its latents."""
+    created: datetime | None = None
+    """When it was made from a clip; None for a built-in voice."""
+    shared: bool = False
+    """True if it was made from a clip and everybody may use it."""
+
+    @property
+    def cloned(self) -> bool:
+        """True if it was made from a clip."""
+        return self.created is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """What speech needs from the outside, as protocols: engines and encoders."""
 
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from services.voice.domain import AudioFormat, Clip, EngineSpec, Latents, Piece, Roster, Samples, Utterance
+from services.voice.domain import AudioFormat, Clip, EngineSpec, Latents, Piece, Roster, Samples, Utterance, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,9 @@ class Capabilities:
     rate: bool = False
     pitch: bool = False
     cloning: bool = False
+    """True if its engine is a `Cloner`."""
+    languages: tuple[str, ...] = ()
+    """BCP 47 tags, in lower case, of the voices it makes from clips; built-in voices have tags of their own."""
     batching: bool = False
     """True if several utterances in one pass cost less than one by one."""
     repeatable: bool = False
@@ -59,6 +62,32 @@ class Cloner(Protocol):
 
         The clip was checked: 3 to 30 s, with speech. Raises `EngineFailure`.
         """
+
+
+class VoiceStore(Protocol):
+    """Keeps voices made from clips, each for its owner alone or for all. Blocks: it is called in threads."""
+
+    def find(self, owner: str, voice_id: str) -> Voice | None:
+        """Return the owner's voice of this name, else everybody's."""
+
+    def listed(self, owner: str) -> Sequence[Voice]:
+        """Return the owner's voices and everybody's, without those that `find` would not return."""
+
+    def check(self, owner: str, voice_id: str, *, shared: bool) -> None:
+        """Raise what `add` would raise for a voice of this name."""
+
+    def add(self, owner: str, voice: Voice, latents: Latents, *, consent: bool) -> None:
+        """Keep a voice: wholly or, after a crash, not at all. Raises `VoiceTaken`, `TooManyVoices`, `VoiceUnusable`."""
+
+    def remove(self, owner: str, voice_id: str) -> None:
+        """Forget a voice and its latents. Raises `UnknownVoice`, `NotYours`."""
+
+    def latents(self, key: str) -> Latents | None:
+        """Return the latents kept under a key, None if there are none. Raises `VoiceUnusable`."""
+
+
+ReadClip = Callable[[bytes], Clip]
+"""Decodes and checks a file. Raises `InvalidRequest` with everything that is wrong with it. Blocks."""
 
 
 class Family(Protocol):

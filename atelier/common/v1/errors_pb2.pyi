@@ -66,6 +66,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The caller cancelled."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 19
     """The engine failed, or something unexpected did. The message carries the request id and nothing else."""
+    ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 20
+    """The name for something new is taken."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the machine-readable cause of an error. It travels in the `reason` field of `google.rpc.ErrorInfo`
@@ -116,4 +118,6 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 18
 """The caller cancelled."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 19
 """The engine failed, or something unexpected did. The message carries the request id and nothing else."""
+ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 20
+"""The name for something new is taken."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -35,6 +35,7 @@ CASES = [
     ),
     Case(errors.PolicyBlocked("no", rule_id="r", category="c"), grpc.StatusCode.INVALID_ARGUMENT, _ALWAYS),
     Case(errors.NotFound("model", "x"), grpc.StatusCode.NOT_FOUND, _ALWAYS | {"ResourceInfo"}),
+    Case(errors.AlreadyExists("voice", "x"), grpc.StatusCode.ALREADY_EXISTS, _ALWAYS | {"ResourceInfo"}),
     Case(errors.Unauthenticated("who?"), grpc.StatusCode.UNAUTHENTICATED, _ALWAYS),
     Case(errors.PermissionDenied("not you"), grpc.StatusCode.PERMISSION_DENIED, _ALWAYS),
     Case(errors.Overloaded("full", retry_after_s=2.5), grpc.StatusCode.RESOURCE_EXHAUSTED, _ALWAYS | {"RetryInfo"}),
