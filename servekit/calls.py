@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import grpc
 
 from servekit import status
-from servekit.context import REQUEST_ID_KEY, RequestContext, activate, current
+from servekit.context import CALLER_KEY, REQUEST_ID_KEY, RequestContext, activate, current
 from servekit.errors import Cancelled, ServingError
 from servekit.gate import Gate, is_infrastructure
 from servekit.metrics import MethodMetrics
@@ -26,6 +27,8 @@ Authenticate: TypeAlias = Callable[[ServicerContext], str]
 logger = logging.getLogger("servekit.rpc")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_MAX_NAME = 256
+"""Characters kept of a caller's name."""
 _LATE_S, _LATE_FRACTION = 0.05, 0.02
 """A caller gives up before the deadline he sent reaches zero here: his clock started earlier, and gRPC rounds up."""
 _OUR_FAULT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
@@ -77,8 +80,10 @@ class Calls:
         return limit_s
 
     def _check_caller(self, method: str, context: ServicerContext) -> None:
-        if self._authenticate is not None and not is_infrastructure(method):
-            activate(replace(current(), caller=self._authenticate(context)))
+        """Make the caller known; a server that authenticates nobody believes what a service before it says."""
+        if not is_infrastructure(method):
+            name = told_caller(context) if self._authenticate is None else self._authenticate(context)
+            activate(replace(current(), caller=name))
 
 
 def _judged(error: BaseException) -> BaseException:
@@ -118,6 +123,12 @@ def _request_id(context: ServicerContext) -> str:
         if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
     return str(uuid.uuid4())
+
+
+def told_caller(context: ServicerContext) -> str:
+    """Return the caller that the service before this one names, empty if it names none."""
+    told = next((value for key, value in context.invocation_metadata() or () if key == CALLER_KEY), "")
+    return unquote(str(told))[:_MAX_NAME]
 
 
 def _log(context: ServicerContext, code: grpc.StatusCode, seconds: float, failure: BaseException | None) -> None:

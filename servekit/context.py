@@ -3,9 +3,12 @@
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
+from urllib.parse import quote
 
 REQUEST_ID_KEY = "x-request-id"
 """The metadata key of the request id, in and out."""
+CALLER_KEY = "x-atelier-caller"
+"""The metadata key under which one service tells the next for whom it calls: the caller's name, percent-encoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,7 @@ class RequestContext:
 
     request_id: str
     caller: str
-    """Who is calling, as the authentication named him; empty when nobody asked."""
+    """Who is calling, in the end and not as the last hop; empty for a caller without a name."""
     method: str
     """Full method name, `/package.Service/Method`."""
     deadline: float | None
@@ -25,8 +28,9 @@ class RequestContext:
         return None if self.deadline is None else self.deadline - time.monotonic()
 
     def outgoing_metadata(self) -> tuple[tuple[str, str], ...]:
-        """Return the metadata that carries this request's id to the next service."""
-        return ((REQUEST_ID_KEY, self.request_id),)
+        """Return the metadata that carries this request's id and caller to the next service."""
+        caller = ((CALLER_KEY, quote(self.caller)),) if self.caller else ()
+        return ((REQUEST_ID_KEY, self.request_id), *caller)
 
 
 _current: ContextVar[RequestContext] = ContextVar("servekit_request")

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from servekit.context import current
 
-_HANDED_ON = frozenset({"authorization", "baggage", "traceparent", "tracestate"})
-"""Metadata of the caller that is meant for every server on the way, besides the request id."""
+_HANDED_ON = frozenset({"baggage", "traceparent", "tracestate"})
+"""Metadata of the caller that is meant for every server on the way, besides his name and the request id.
+
+His credentials are not: the router has checked them, and proves itself to the next server with its own.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,3 +60,11 @@ async def test_the_longest_fit_one_is_kept(serve_toy: ServeToy) -> None:
     toy = await serve_toy(echo)
     sent = "aZ9._:/+=-" * 12 + "12345678"
     assert await _returned(toy.call("Unary", "hello", metadata=(("x-request-id", sent),))) == sent
+
+
+async def test_the_caller_that_a_service_before_names_is_known(serve_toy: ServeToy, method: str) -> None:
+    async def who(text: str) -> str:
+        return context.current().caller
+
+    toy = await serve_toy(who)
+    assert await toy.ask(method, "?", metadata=(("x-atelier-caller", "zo%C3%AB"),)) == ["zoë"]

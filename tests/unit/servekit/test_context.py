@@ -46,3 +46,8 @@ def test_a_call_without_a_deadline_has_no_remaining_seconds() -> None:
 
 def test_outgoing_metadata_carries_the_request_id() -> None:
     assert _context().outgoing_metadata() == (("x-request-id", "id"),)
+
+
+def test_outgoing_metadata_carries_the_caller_in_ascii() -> None:
+    call = RequestContext(request_id="id", caller="zoë/1", method="/a.B/C", deadline=None)
+    assert call.outgoing_metadata() == (("x-request-id", "id"), ("x-atelier-caller", "zo%C3%AB/1"))

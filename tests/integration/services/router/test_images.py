@@ -173,8 +173,8 @@ async def test_cancelling_a_decision_reaches_the_judge(studio: Studio) -> None:
     await asyncio.wait([reading])
 
 
-async def test_request_id_and_the_rest_of_the_deadline_go_along(studio: Studio) -> None:
-    metadata = (("x-request-id", "abc-123"), ("authorization", "Bearer t"), ("x-private", "no"))
+async def test_request_id_caller_and_the_rest_of_the_deadline_go_along(studio: Studio) -> None:
+    metadata = (("x-request-id", "abc-123"), ("x-atelier-caller", "ann"), ("authorization", "Bearer t"))
     request = image_service_pb2.GenerateRequest(prompt="a portrait")
 
     async for _ in studio.client.images.Generate(request, timeout=10, metadata=metadata):
@@ -182,8 +182,8 @@ async def test_request_id_and_the_rest_of_the_deadline_go_along(studio: Studio) 
 
     sent = studio.imagegen.metadata[0]
     assert sent["x-request-id"] == studio.rewrite.metadata[0]["x-request-id"] == "abc-123"
-    assert sent["authorization"] == "Bearer t"
-    assert "x-private" not in sent
+    assert sent["x-atelier-caller"] == studio.rewrite.metadata[0]["x-atelier-caller"] == "ann"
+    assert "authorization" not in sent
     remaining_s = studio.imagegen.remaining_s[0]
     assert remaining_s is not None
     assert remaining_s < 10

@@ -14,9 +14,17 @@ def serve(seconds: float | None) -> None:
 async def test_the_request_id_and_what_is_meant_for_everybody_go_along() -> None:
     serve(None)
 
-    hop = onward([("authorization", "Bearer t"), ("traceparent", "00-1"), ("x-mine", "no"), ("x-bin", b"no")], 0.1)
+    hop = onward([("traceparent", "00-1"), ("x-mine", "no"), ("x-bin", b"no")], 0.1)
 
-    assert dict(hop.metadata) == {"x-request-id": "abc", "authorization": "Bearer t", "traceparent": "00-1"}
+    assert dict(hop.metadata) == {"x-request-id": "abc", "traceparent": "00-1"}
+
+
+async def test_the_callers_name_goes_along_and_his_credentials_stay() -> None:
+    activate(RequestContext(request_id="abc", caller="müller", method="/m", deadline=None))
+
+    hop = onward([("authorization", "Bearer t"), ("x-atelier-caller", "somebody else")], 0.1)
+
+    assert dict(hop.metadata) == {"x-request-id": "abc", "x-atelier-caller": "m%C3%BCller"}
 
 
 async def test_a_call_without_deadline_has_no_time_limit() -> None:
