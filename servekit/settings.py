@@ -82,6 +82,22 @@ class ServerSettings(BaseSettings):
         return self
 
 
+class BackendSettings(ServerSettings):
+    """The settings of a server that calls others."""
+
+    backend_ca_file: Path | None = None
+    """PEM authorities that the servers behind this one must be signed by; calls to them then go over TLS, and show
+    `tls_cert_file`. Without it they go in the clear."""
+    backend_api_key_file: Path | None = None
+    """File with the key that the servers behind this one know it by; needs `backend_ca_file`."""
+
+    @model_validator(mode="after")
+    def _keys_are_not_shouted(self) -> Self:
+        if self.backend_api_key_file and not self.backend_ca_file:
+            raise ValueError("backend_api_key_file needs backend_ca_file: a key is sent over TLS only")
+        return self
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can reach `host`."""
     try:

@@ -28,7 +28,7 @@ def tables() -> str:
 def _settings_class(service: str) -> type[ServerSettings]:
     module = importlib.import_module(f"services.{service}.settings")
     found = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, ServerSettings)]
-    return next(each for each in found if each is not ServerSettings)
+    return next(each for each in found if each.__module__ == module.__name__)
 
 
 def _table(title: str, settings: type[BaseModel], base: type[BaseModel] | None, prefix: str) -> str:

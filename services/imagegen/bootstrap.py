@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
 from servekit.admission import Admission
 from servekit.app import App
+from servekit.channels import Link
 from servekit.device import DevicePlan, activate, plan_device
 from servekit.errors import ServingError
 from servekit.metrics import export_info, new_registry
@@ -66,7 +67,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     residency = _residency(settings, catalog, store, plan, worker, metrics)
     admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
     safety = _safety_check(settings, plan, worker)
-    rewriter = GrpcRewriter(settings.rewrite_address, settings.rewrite_timeout_s) if settings.rewrite_address else None
+    rewriter = _rewriter(settings)
     attempts = Attempts(
         catalog, offered, residency, is_black=is_black, safety_check=safety, rewriter=rewriter, metrics=metrics
     )
@@ -159,6 +160,12 @@ def _model_servicer(
         weights={row.id: row.weights for row in catalog.models.values()},
         libraries={each: version(each) for each in _LIBRARIES},
     )
+
+
+def _rewriter(settings: ImagegenSettings) -> GrpcRewriter | None:
+    if not settings.rewrite_address:
+        return None
+    return GrpcRewriter(settings.rewrite_address, settings.rewrite_timeout_s, Link.of(settings))
 
 
 def _token(settings: ImagegenSettings) -> str | None:

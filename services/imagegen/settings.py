@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from servekit.settings import ServerSettings
+from servekit.settings import BackendSettings
 
 _PREFIX = "ATELIER_IMAGEGEN_"
 
@@ -16,7 +16,7 @@ def _also(name: str, note: str) -> AliasChoices:
     return AliasChoices(f"{_PREFIX}{name}", name, note)
 
 
-class ImagegenSettings(ServerSettings):
+class ImagegenSettings(BackendSettings):
     """How imagegen serves pictures."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX)

@@ -3,10 +3,10 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from servekit.settings import ServerSettings
+from servekit.settings import BackendSettings
 
 
-class RouterSettings(ServerSettings):
+class RouterSettings(BackendSettings):
     """Where the servers are, how long to think, how to place."""
 
     model_config = SettingsConfigDict(env_prefix="ATELIER_ROUTER_")

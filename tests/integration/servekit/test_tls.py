@@ -1,6 +1,5 @@
-"""TLS and who the caller is, with certificates made by openssl."""
+"""TLS and who the caller is."""
 
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,25 +15,7 @@ from servekit.calls import Authenticate
 from servekit.errors import Unauthenticated
 from servekit.settings import ServerSettings
 from servekit.testing import Toy, ToyClient, local, serve
-
-
-class Authority:
-    """A certificate authority in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.file = folder / "ca.pem"
-        self._openssl("-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority")
-
-    def issue(self, name: str, alternative: str) -> tuple[Path, Path]:
-        """Return certificate and key of `name`."""
-        signer = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", f"subjectAltName={alternative}")
-        self._openssl("-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", *signer)
-        return self._folder / f"{name}.pem", self._folder / f"{name}.key"
-
-    def _openssl(self, *args: str) -> None:
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-        subprocess.run(["openssl", "req", "-x509", *key, *args], cwd=self._folder, check=True, capture_output=True)
+from tests.authority import Authority
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +28,7 @@ async def _caller(text: str) -> str:
 
 
 def _app(authority: Authority, authenticate: Authenticate | None = None, **settings: Any) -> App:
-    cert, key = authority.issue("server", "DNS:localhost,IP:127.0.0.1")
+    cert, key = authority.issue("server", "DNS:localhost", "IP:127.0.0.1")
     tls = {"tls_cert_file": cert, "tls_key_file": key, **settings}
     return App(
         local(ServerSettings, **tls), Toy(_caller).register, registry=CollectorRegistry(), authenticate=authenticate

@@ -5,7 +5,7 @@ import pytest
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
-from servekit.settings import ServerSettings, WrongSettings, from_environment, is_loopback
+from servekit.settings import BackendSettings, ServerSettings, WrongSettings, from_environment, is_loopback
 
 
 class Settings(ServerSettings):
@@ -70,6 +70,11 @@ def test_a_certificate_needs_its_key() -> None:
 def test_a_client_ca_needs_a_certificate() -> None:
     with pytest.raises(ValidationError, match="tls_client_ca_file needs"):
         Settings(tls_client_ca_file=Path("x.pem"))
+
+
+def test_a_key_for_the_servers_behind_is_sent_over_tls_only() -> None:
+    with pytest.raises(ValidationError, match="backend_api_key_file needs backend_ca_file"):
+        BackendSettings(backend_api_key_file=Path("api.key"))
 
 
 @pytest.mark.parametrize(
