@@ -23,6 +23,7 @@ setup: $(VENV)/.stamp ## create .venv with everything a developer needs (seconds
 $(VENV)/.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m deploy.local.fit_torchaudio
 	@touch $@
 
 $(TOOLS)/.stamp: protos/requirements.txt
