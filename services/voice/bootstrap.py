@@ -4,7 +4,9 @@ import logging
 import platform
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 
@@ -26,17 +28,20 @@ from services.voice import families
 from services.voice.catalog import Catalog, ModelRow
 from services.voice.checks import clip
 from services.voice.checks.audio import Inspector
+from services.voice.clones import Clones
 from services.voice.cloning import Cloning
 from services.voice.convert import Reader
-from services.voice.domain import Utterance
+from services.voice.domain import Utterance, VoiceUnusable
 from services.voice.encoders.factory import Encoders
 from services.voice.engines.loader import EngineLoader
 from services.voice.metrics import VoiceMetrics
 from services.voice.ports import Capabilities, Engine, Family
 from services.voice.servicer import VoiceServicer
 from services.voice.settings import VoiceSettings
+from services.voice.store import DiskVoices
 from services.voice.synthesize import Synthesize
 from services.voice.text import languages
+from services.voice.threads import in_thread
 from services.voice.voices import VoiceBook
 
 logger = logging.getLogger(__name__)
@@ -58,10 +63,13 @@ def build(settings: VoiceSettings) -> App:
     admission = Admission(capacity=settings.max_streams, queue_limit=settings.queue_limit)
     book = VoiceBook(catalog)
     codecs = ThreadPoolExecutor(plan.threads, thread_name_prefix="voice-codec")
+    store = DiskVoices(settings.voices_dir, most=settings.voices_per_caller)
+    clones = Clones(store, codecs, catalog.rows, resident=settings.resident_voices)
     synthesize = Synthesize(
         catalog,
         capabilities,
         book,
+        clones,
         admission,
         residency,
         inspect=Inspector,
@@ -73,9 +81,18 @@ def build(settings: VoiceSettings) -> App:
         buffer_bytes=settings.stream_buffer_bytes,
         chunk_bytes=settings.chunk_bytes,
     )
-    voices = VoiceServicer(
-        Reader(book, capabilities), synthesize, book, Cloning(catalog, capabilities, book, clip.faults)
+    cloning = Cloning(
+        catalog,
+        capabilities,
+        book,
+        clones,
+        admission,
+        residency,
+        read_clip=clip.read,
+        threads=codecs,
+        now=lambda: datetime.now(UTC),
     )
+    voices = VoiceServicer(Reader(book, capabilities), synthesize, book, clones, cloning)
     models = ModelServicer(
         SERVICE,
         VERSION,
@@ -86,7 +103,7 @@ def build(settings: VoiceSettings) -> App:
         libraries={name: version(name) for name in _LIBRARIES},
     )
     _export(registry, metrics, plan, admission, residency)
-    life = _Life(catalog, made, book, residency, codecs, _warm(settings, catalog), plan)
+    life = _Life(catalog, made, book, store, residency, codecs, _warm(settings, catalog), plan)
 
     def register(server: grpc.aio.Server) -> list[str]:
         voice_service_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
@@ -102,6 +119,7 @@ class _Life:
     catalog: Catalog
     families: Mapping[str, Family]
     book: VoiceBook
+    store: DiskVoices
     residency: Residency[Engine]
     codecs: Executor
     warm: tuple[ModelRow, ...]
@@ -112,6 +130,8 @@ class _Life:
         logger.info("device %s", self.plan.describe())
         for row in self.catalog.rows.values():
             self.book.add(row.id, await self.families[row.family].roster(row.spec))
+        with suppress(VoiceUnusable):  # logged; all else works without it
+            await in_thread(self.codecs, self.store.tidy)
         await self.residency.start()
         for row in self.warm:
             await self._warm_up(row)

@@ -3,8 +3,11 @@
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from atelier.common.v1 import types_pb2
 from atelier.voice.v1 import voice_pb2
@@ -46,33 +49,38 @@ class Reader:
         self._book = book
         self._capabilities = capabilities
 
-    def synthesis(self, request: wire.SynthesizeRequest) -> tuple[str, domain.Order]:
-        """Return text and order. Raises `InvalidRequest` with every violation, `UnknownModel`, `UnknownVoice`."""
+    def synthesis(self, request: wire.SynthesizeRequest, made: Sequence[domain.Voice] = ()) -> tuple[str, domain.Order]:
+        """Return text and order. `made` are the caller's voices made from clips that the request may mean.
+
+        Raises `InvalidRequest` with every violation, `UnknownModel`, `UnknownVoice`.
+        """
         violations = list(_text(request.text, ssml_expected=request.config.ssml))
-        order = self._order(request.config, violations)
+        order = self._order(request.config, made, violations)
         if violations:
             raise InvalidRequest(violations)
         return request.text, order
 
-    def stream_config(self, request: wire.SynthesizeStreamRequest) -> domain.Order:
-        """Return the order of a stream's first request. Raises as `synthesis`."""
+    def stream_config(self, request: wire.SynthesizeStreamRequest, made: Sequence[domain.Voice] = ()) -> domain.Order:
+        """Return the order of a stream's first request. Arguments and errors as of `synthesis`."""
         if request.WhichOneof("part") != "config":
             raise InvalidRequest([Violation("config", "is required as the first request, before any text")])
         violations: list[Violation] = []
         if request.config.ssml:
             violations.append(Violation("config.ssml", "must be false: SSML cannot be cut in pieces; use Synthesize"))
-        order = self._order(request.config, violations)
+        order = self._order(request.config, made, violations)
         if violations:
             raise InvalidRequest(violations)
         return order
 
-    def _order(self, config: wire.SynthesisConfig, violations: list[Violation]) -> domain.Order:
+    def _order(
+        self, config: wire.SynthesisConfig, made: Sequence[domain.Voice], violations: list[Violation]
+    ) -> domain.Order:
         """Return the order; what is wrong is added to `violations`, and the order then means nothing."""
         violations += _names(config)
         violations += _audio(config.audio)
         named = config if not any(each.field in _NAMES for each in violations) else wire.SynthesisConfig()
         language = named.language.lower()
-        voice, contradictions = self._book.resolve(named.model, named.voice, language)
+        voice, contradictions = self._book.resolve(named.model, named.voice, language, made)
         violations += contradictions
         if config.ssml and not self._capabilities[voice.model].ssml:
             able = ", ".join(model for model, can in self._capabilities.items() if can.ssml)
@@ -245,7 +253,16 @@ def voice(value: domain.Voice) -> voice_pb2.Voice:
         model=value.model,
         languages=value.languages,
         gender=value.gender,
+        cloned=value.cloned,
+        shared=value.shared,
+        created=_timestamp(value.created) if value.created else None,
     )
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
 
 
 def check_filter(request: wire.ListVoicesRequest) -> None:
@@ -276,9 +293,13 @@ def voice_wanted(request: wire.CreateVoiceRequest) -> VoiceWanted:
         for index, tag in enumerate(config.languages)
         if not tag or not is_language(tag)
     ]
+    if len(config.model) > MAX_NAME:
+        violations.append(Violation("config.model", f"must be an id of at most {MAX_NAME} characters"))
     if violations:
         raise InvalidRequest(violations)
-    return VoiceWanted(config.id, config.display_name, config.model, tuple(config.languages), config.consent)
+    return VoiceWanted(
+        config.id, config.display_name, config.model, tuple(config.languages), config.consent, config.shared
+    )
 
 
 def clip_part(request: wire.CreateVoiceRequest, received: int) -> bytes:

@@ -1,5 +1,6 @@
 """The values that speech is about. Plain data: no gRPC, no engine."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,9 @@ Samples = NDArray[np.float32]
 
 Latents = Mapping[str, NDArray[np.float32]]
 """What an engine made of a clip to speak with its voice, by names of its own."""
+
+CLONE_ID = re.compile(r"[a-z0-9_-]{1,64}")
+"""What a voice made from a clip may be called."""
 
 
 class UnknownVoice(NotFound):

@@ -1,6 +1,5 @@
 """One request's way from text to bytes, sentence by sentence, with a second and a third try where output is bad."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -9,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from servekit.errors import EngineFailure, OutputRejected
-from servekit.worker import outlast
 from services.voice.audio.chain import Chain
 from services.voice.domain import (
     Audio,
     Cause,
     Degenerate,
     Flush,
+    Latents,
     Order,
     Remedy,
     Retried,
@@ -33,6 +32,7 @@ from services.voice.stopwatch import Playback, Stopwatch
 from services.voice.text.normalise import Normalised, Normaliser, unchanged
 from services.voice.text.sentences import Sentence, Splitter
 from services.voice.text.speakable import is_speakable
+from services.voice.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Speaker:
     """Borrows the engine, in place of the one that was borrowed before."""
     capabilities: Capabilities
     voice: Voice
+    latents: Latents | None = None
 
 
 Rung = tuple[Remedy | None, Speaker]
@@ -168,6 +169,7 @@ class Performance:
             pitch=audio.pitch,
             ssml=self._order.ssml,
             ends_sentence=sentence.complete,
+            latents=speaker.latents,
         )
 
     async def _attempt(self, state: _Sentence, speaker: Speaker, utterance: Utterance) -> None:
@@ -209,20 +211,12 @@ class Performance:
 
     async def _send(self, step: Callable[[], bytes]) -> None:
         """Put out what a step of the chain returns."""
-        data = await self._in_thread(step) if self._chain.slow else step()
+        data = await in_thread(self._codecs, step) if self._chain.slow else step()
         if not data:
             return
         self.first_audio_s = self.first_audio_s or self._watch.total_s
         await self._put(Audio(data, self.audio_bytes))
         self.audio_bytes += len(data)
-
-    async def _in_thread(self, step: Callable[[], bytes]) -> bytes:
-        """Run a step beside the event loop; even when cancelled, return only when the thread has left it."""
-        future = asyncio.get_running_loop().run_in_executor(self._codecs, step)
-        try:
-            return await asyncio.shield(future)
-        finally:
-            await outlast(future)
 
     async def _put(self, event: Audio | WordSpoken | Retried) -> None:
         with self._watch.paused():

@@ -1,6 +1,6 @@
 """`VoiceService` on the wire."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -8,10 +8,12 @@ import grpc
 
 from atelier.voice.v1 import voice_service_pb2 as wire
 from atelier.voice.v1 import voice_service_pb2_grpc
+from servekit.context import current
 from servekit.errors import InvalidRequest, Violation
 from services.voice import convert
+from services.voice.clones import Clones
 from services.voice.cloning import Cloning
-from services.voice.domain import TextPart
+from services.voice.domain import TextPart, Voice
 from services.voice.synthesize import Synthesize
 from services.voice.voices import VoiceBook
 
@@ -21,17 +23,20 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
     """Converts in, speaks, converts out."""
 
-    def __init__(self, reader: convert.Reader, synthesize: Synthesize, book: VoiceBook, cloning: Cloning) -> None:
+    def __init__(
+        self, reader: convert.Reader, synthesize: Synthesize, book: VoiceBook, clones: Clones, cloning: Cloning
+    ) -> None:
         self._reader = reader
         self._synthesize = synthesize
         self._book = book
+        self._clones = clones
         self._cloning = cloning
 
     async def Synthesize(
         self, request: wire.SynthesizeRequest, context: Context
     ) -> AsyncIterator[wire.SynthesizeResponse]:
         """Speak a text."""
-        text, order = self._reader.synthesis(request)
+        text, order = self._reader.synthesis(request, await self._made(request.config.voice))
         async with (
             aclosing(_only(text)) as parts,
             aclosing(self._synthesize(order, parts, len(text))) as events,
@@ -44,7 +49,7 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
     ) -> AsyncIterator[wire.SynthesizeStreamResponse]:
         """Speak text as it arrives."""
         first = await anext(request_iterator, wire.SynthesizeStreamRequest())
-        order = self._reader.stream_config(first)
+        order = self._reader.stream_config(first, await self._made(first.config.voice))
         async with (
             aclosing(_parts(request_iterator)) as parts,
             aclosing(self._synthesize(order, parts)) as events,
@@ -55,12 +60,14 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
     async def ListVoices(self, request: wire.ListVoicesRequest, context: Context) -> wire.ListVoicesResponse:
         """Return voices, ordered by id."""
         convert.check_filter(request)
-        voices = self._book.listed(request.language, request.model)
+        made = await self._clones.listed(current().caller)
+        voices = self._book.listed(request.language, request.model, made)
         return wire.ListVoicesResponse(voices=map(convert.voice, voices))
 
     async def GetVoice(self, request: wire.GetVoiceRequest, context: Context) -> wire.GetVoiceResponse:
         """Return one voice."""
-        voice = self._book.get(convert.voice_id(request.voice))
+        voice_id = convert.voice_id(request.voice)
+        voice = self._book.get(voice_id, await self._made(voice_id))
         return wire.GetVoiceResponse(voice=convert.voice(voice))
 
     async def CreateVoice(
@@ -71,11 +78,18 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
         clip = bytearray()
         async for request in request_iterator:
             clip += convert.clip_part(request, len(clip))
-        self._cloning.create(wanted, bytes(clip))
+        voice = await self._cloning.create(current().caller, wanted, bytes(clip))
+        return wire.CreateVoiceResponse(voice=convert.voice(voice))
 
     async def DeleteVoice(self, request: wire.DeleteVoiceRequest, context: Context) -> wire.DeleteVoiceResponse:
         """Remove a voice made from a clip."""
-        self._cloning.delete(convert.voice_id(request.voice))
+        await self._cloning.delete(current().caller, convert.voice_id(request.voice))
+        return wire.DeleteVoiceResponse()
+
+    async def _made(self, voice_id: str) -> Sequence[Voice]:
+        """Return the voices made from clips that the caller may mean."""
+        built_in = not voice_id or self._book.has(voice_id)
+        return () if built_in else await self._clones.near(current().caller, voice_id)
 
 
 async def _only(text: str) -> AsyncGenerator[TextPart, None]:

@@ -38,6 +38,13 @@ class VoiceSettings(ServerSettings):
     chunk_bytes: int = Field(default=CHUNK_BYTES, ge=1024, le=1024 * 1024)
     """Largest piece of audio in one message, in bytes."""
 
+    voices_dir: Path = Path(__file__).parents[2] / "voices"
+    """Where voices made from clips are kept; created when the first is made. Several servers may share it."""
+    voices_per_caller: int = Field(default=32, ge=1)
+    """Voices made from clips that a caller may have."""
+    resident_voices: int = Field(default=64, ge=1)
+    """Voices made from clips that are kept in memory, the latest used."""
+
     espeak_workers: int = Field(default=2, ge=1, le=64)
     """espeak processes; each speaks one sentence at a time, hundreds of times faster than it is played."""
     espeak_buffer_ms: int = Field(default=20, ge=5, le=500)

@@ -11,7 +11,20 @@ from servekit.clock import Clock
 from servekit.residency import Residency
 from services.voice.audio.chain import Chain
 from services.voice.catalog import Catalog, ModelRow
-from services.voice.domain import Adjustment, Event, Header, Loading, Order, Queued, Remedy, Summary, TextPart, Voice
+from services.voice.clones import Clones
+from services.voice.domain import (
+    Adjustment,
+    Event,
+    Header,
+    Latents,
+    Loading,
+    Order,
+    Queued,
+    Remedy,
+    Summary,
+    TextPart,
+    Voice,
+)
 from services.voice.loan import Loan
 from services.voice.metrics import VoiceMetrics
 from services.voice.outbox import Outbox, stream
@@ -32,6 +45,7 @@ class Synthesize:
         catalog: Catalog,
         capabilities: Mapping[str, Capabilities],
         book: VoiceBook,
+        clones: Clones,
         admission: Admission,
         residency: Residency[Engine],
         *,
@@ -47,6 +61,7 @@ class Synthesize:
         self._catalog = catalog
         self._capabilities = capabilities
         self._book = book
+        self._clones = clones
         self._admission = admission
         self._residency = residency
         self._inspect = inspect
@@ -65,13 +80,14 @@ class Synthesize:
 
         `characters` is the length of the text if it is known, for estimates of the queue. No deadline is judged in
         advance: how long speech takes is up to its reader. Raises what admission and residency raise,
-        `OutputRejected` and `EngineFailure`.
+        `OutputRejected`, `EngineFailure` and `VoiceUnusable`.
         """
         outbox = Outbox(limit_bytes=self._buffer_bytes, chunk_bytes=self._chunk_bytes)
         return stream(partial(self._work, order, parts, characters), outbox)
 
     async def _work(self, order: Order, parts: AsyncIterator[TextPart], characters: int, outbox: Outbox) -> None:
         request = Stopwatch(self._clock)
+        latents = await self._clones.latents(order.voice)
         admitted = self._admission.admit(
             order.model, work=characters, on_queued=lambda position, eta_s: outbox.post(Queued(position, eta_s))
         )
@@ -81,19 +97,19 @@ class Synthesize:
             await loan.engine(order.model)
             ticket.begin()
             waited = _Waited(request, ticket.queued_s, request.total_s - ticket.queued_s)
-            await self._perform(order, parts, self._rungs(order, loan), outbox, waited)
+            await self._perform(order, parts, self._rungs(order, latents, loan), outbox, waited)
 
-    def _rungs(self, order: Order, loan: Loan) -> list[Rung]:
+    def _rungs(self, order: Order, latents: Latents | None, loan: Loan) -> list[Rung]:
         """Return the attempts a sentence has: as asked, with the next seed, with the fallback engine."""
-        own = self._speaker(order.voice, loan)
+        own = self._speaker(order.voice, loan, latents)
         rungs: list[Rung] = [(None, own), (Remedy.NEXT_SEED, own)]
         row = self._catalog.get(order.model)
         if row.fallback and (voice := self._stand_in(order, row)):
             rungs.append((Remedy.FALLBACK_ENGINE, self._speaker(voice, loan)))
         return rungs
 
-    def _speaker(self, voice: Voice, loan: Loan) -> Speaker:
-        return Speaker(partial(loan.engine, voice.model), self._capabilities[voice.model], voice)
+    def _speaker(self, voice: Voice, loan: Loan, latents: Latents | None = None) -> Speaker:
+        return Speaker(partial(loan.engine, voice.model), self._capabilities[voice.model], voice, latents)
 
     def _stand_in(self, order: Order, row: ModelRow) -> Voice | None:
         """Return who speaks the language in the fallback engine, if it can do what the order needs."""

@@ -24,21 +24,28 @@ class VoiceBook:
         self._rosters[model] = roster
         self._voices |= {voice.id: voice for voice in roster.voices}
 
-    def listed(self, language: str = "", model: str = "") -> list[Voice]:
-        """Return the voices of a language and a model (empty for all), ordered by id. Raises `UnknownModel`."""
+    def has(self, voice_id: str) -> bool:
+        """Tell whether a voice is built in."""
+        return voice_id in self._voices
+
+    def listed(self, language: str = "", model: str = "", made: Sequence[Voice] = ()) -> list[Voice]:
+        """Return the voices of a language and a model (empty for all), those `made` of clips too, ordered by id.
+
+        Raises `UnknownModel`.
+        """
         if model:
             self._catalog.get(model)
         tag = language.lower()
-        of_model = (each for each in self._voices.values() if model in ("", each.model))
+        of_model = (each for each in (*self._voices.values(), *made) if model in ("", each.model))
         return sorted((each for each in of_model if not tag or speaks(each, tag)), key=lambda each: each.id)
 
-    def get(self, voice_id: str) -> Voice:
-        """Return a voice. Raises `UnknownVoice` with the nearest ids."""
-        voice = self._voices.get(voice_id)
-        if voice is None:
-            nearest = difflib.get_close_matches(voice_id.lower(), self._voices, n=3, cutoff=0.4)
+    def get(self, voice_id: str, made: Sequence[Voice] = ()) -> Voice:
+        """Return a voice, built in or one of those `made` of clips. Raises `UnknownVoice` with the nearest ids."""
+        voices = {each.id: each for each in made} | self._voices
+        if voice_id not in voices:
+            nearest = difflib.get_close_matches(voice_id.lower(), voices, n=3, cutoff=0.4)
             raise UnknownVoice("voice", voice_id, nearest)
-        return voice
+        return voices[voice_id]
 
     def default(self, model: str, language: str) -> Voice | None:
         """Return who speaks a language unless asked otherwise; the model's own default for no language."""
@@ -49,15 +56,17 @@ class VoiceBook:
         wider = (roster.defaults[tag] for tag in sorted(roster.defaults) if tag.startswith(f"{language}-"))
         return self._voices.get(chosen or next(wider, ""))
 
-    def resolve(self, model: str, voice_id: str, language: str) -> tuple[Voice, list[Violation]]:
-        """Return whom a request means and what is wrong with it; all three may be empty.
+    def resolve(
+        self, model: str, voice_id: str, language: str, made: Sequence[Voice] = ()
+    ) -> tuple[Voice, list[Violation]]:
+        """Return whom a request means, of all or those `made` of clips, and what is wrong; all three may be empty.
 
         Raises `UnknownModel`, `UnknownVoice`; with violations the voice returned is only a guess.
         """
         if model:
             self._catalog.get(model)
         if voice_id:
-            voice = self.get(voice_id)
+            voice = self.get(voice_id, made)
             return voice, list(_contradictions(voice, model, language))
         model = model or self._catalog.default().id
         found = self.default(model, language)
@@ -75,7 +84,12 @@ class VoiceBook:
 
 def speaks(voice: Voice, tag: str) -> bool:
     """Tell whether a voice speaks a BCP 47 tag (lower case), or a wider or narrower form of it."""
-    return any(tag == own or tag.startswith(f"{own}-") or own.startswith(f"{tag}-") for own in voice.languages)
+    return is_spoken(tag, voice.languages)
+
+
+def is_spoken(tag: str, languages: Iterable[str]) -> bool:
+    """Tell whether a BCP 47 tag, or a wider or narrower form of it, is among `languages` (all in lower case)."""
+    return any(tag == own or tag.startswith(f"{own}-") or own.startswith(f"{tag}-") for own in languages)
 
 
 def _contradictions(voice: Voice, model: str, language: str) -> Iterator[Violation]:

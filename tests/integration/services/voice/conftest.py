@@ -1,6 +1,7 @@
 """A real server with real espeak processes."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def channel() -> AsyncIterator[grpc.aio.Channel]:
-    async with serve(build(local(VoiceSettings, port=0))) as channel:
+async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
+    async with serve(build(local(VoiceSettings, port=0, voices_dir=tmp_path / "voices"))) as channel:
         yield channel
 
 

@@ -57,6 +57,14 @@ def tone(seconds: float, level: float = 0.3) -> Samples:
     return (level * np.sin(2 * np.pi * 300 * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
 
 
+def babble(seconds: float, rate: int = RATE) -> Samples:
+    """Return what a check takes for speech: a pitch of 120 Hz with overtones, in syllables, four a second."""
+    time = np.arange(round(seconds * rate)) / rate
+    voice = sum(np.sin(2 * np.pi * 120 * overtone * time) / overtone for overtone in range(1, 8))
+    syllables = np.clip(np.sin(2 * np.pi * 4 * time), 0, None)
+    return (0.2 * voice * syllables).astype(np.float32)
+
+
 class ScriptedEngine:
     """Answers each utterance with the next of `answers`, the last one for ever; remembers what it was asked."""
 

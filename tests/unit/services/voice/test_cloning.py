@@ -1,24 +1,121 @@
-"""Cloning is checked in full, and refused honestly while no engine can."""
+"""A voice is made of a clip by an engine that can, once everything asked is right."""
 
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from servekit.errors import InvalidRequest, Violation
-from servekit.residency import UnknownModel
+from servekit.admission import Admission
+from servekit.errors import EngineFailure, InvalidRequest, OutputRejected, Violation
+from servekit.residency import Loaded, ModelSpec, OnProgress, Residency, UnknownModel
+from servekit.worker import CancelToken
+from services.voice.catalog import Catalog
+from services.voice.clones import Clones
 from services.voice.cloning import Cloning, VoiceWanted
-from services.voice.domain import CannotClone, UnknownVoice
-from tests.unit.services.voice.speaking import CAN, book, shipped
+from services.voice.domain import CannotClone, Clip, Latents, NotYours, TooManyVoices, UnknownVoice, VoiceTaken
+from services.voice.ports import Capabilities, Engine
+from services.voice.store import DiskVoices
+from tests.unit.services.voice.speaking import CAN, ScriptedEngine, babble, book, row, tone, voice
 
-GOOD = VoiceWanted("anna", "Anna", "", ("en",), consent=True)
+GOOD = VoiceWanted("anna", "Anna", "", ("EN",), consent=True)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+MIMIC = Capabilities(sample_rate=22050, streaming=True, cloning=True, languages=("en", "pt-br"))
 
 
-def cloning(*clip_faults: str) -> Cloning:
-    faults = [Violation("clip", each) for each in clip_faults]
-    return Cloning(shipped(), {"espeak": CAN}, book(), lambda _: faults)
+class Mimic(ScriptedEngine):
+    """Makes the loudness of a clip its latents; what it clones is a number it can be told to return instead."""
+
+    def __init__(self) -> None:
+        super().__init__([tone(0.1)])
+        self.clips: list[Clip] = []
+        self.instead: float | None = None
+
+    async def clone(self, clip: Clip) -> Latents:
+        self.clips.append(clip)
+        loudness = np.abs(clip.samples).mean() if self.instead is None else self.instead
+        return {"loudness": np.array([loudness], np.float32)}
 
 
-def test_a_good_request_is_refused_because_nobody_can() -> None:
-    with pytest.raises(CannotClone, match="XTTS"):
-        cloning().create(GOOD, b"clip")
+class Room:
+    """Cloning with a model that can and one that cannot."""
+
+    def __init__(self, folder: Path, threads: Executor, engine: Engine) -> None:
+        rows = [row("robot"), row("mimic")]
+        capabilities = {"robot": CAN, "mimic": MIMIC}
+        specs = [ModelSpec(each.id, bytes=1) for each in rows]
+        self.residency: Residency[Engine] = Residency(specs, _Shelf(engine), budget_bytes=9)
+        self.clones = Clones(DiskVoices(folder, most=2), threads, capabilities, resident=4)
+        self.cloning = Cloning(
+            Catalog(rows),
+            capabilities,
+            book(voice(), voice("mimic"), rows=rows),
+            self.clones,
+            Admission(capacity=1, queue_limit=1),
+            self.residency,
+            read_clip=_read,
+            threads=threads,
+            now=lambda: NOW,
+        )
+
+
+class _Shelf:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Engine]:
+        return Loaded(self._engine, 1)
+
+    async def unload(self, value: Engine) -> None:
+        await value.close()
+
+
+def _read(data: bytes) -> Clip:
+    if data == b"bad":
+        raise InvalidRequest([Violation("clip", "is silent")])
+    return Clip(babble(3, 16000), 16000)
+
+
+@pytest.fixture
+def threads() -> Iterator[Executor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def mimic() -> Mimic:
+    return Mimic()
+
+
+@pytest.fixture
+async def room(tmp_path: Path, threads: Executor, mimic: Mimic) -> AsyncIterator[Room]:
+    room = Room(tmp_path, threads, mimic)
+    await room.residency.start()
+    yield room
+    await room.residency.close()
+
+
+async def test_a_voice_is_made_by_the_engine_that_can(room: Room, mimic: Mimic) -> None:
+    made = await room.cloning.create("ann", GOOD, b"clip")
+    assert (made.id, made.name, made.model, made.languages) == ("anna", "Anna", "mimic", ("en",))
+    assert (made.cloned, made.created, made.shared) == (True, NOW, False)
+    assert list(await room.clones.listed("ann")) == [made]
+    latents = await room.clones.latents(made)
+    assert latents is not None
+    assert latents["loudness"][0] == pytest.approx(np.abs(mimic.clips[0].samples).mean())
+
+
+async def test_what_is_not_said_is_filled_in(room: Room) -> None:
+    made = await room.cloning.create("ann", VoiceWanted("anna", "", "mimic", (), consent=True, shared=True), b"clip")
+    assert (made.name, made.languages, made.shared) == ("anna", MIMIC.languages, True)
+
+
+async def test_a_clip_is_listened_to_once_for_each_owner(room: Room, mimic: Mimic) -> None:
+    for owner, name in (("ann", "anna"), ("ann", "again"), ("bob", "anna")):
+        await room.cloning.create(owner, VoiceWanted(name, "", "", (), consent=True), b"clip")
+    assert len(mimic.clips) == 2
 
 
 @pytest.mark.parametrize(
@@ -29,36 +126,80 @@ def test_a_good_request_is_refused_because_nobody_can() -> None:
         (VoiceWanted("a" * 65, "", "", (), consent=True), "config.id"),
         (VoiceWanted("anna", "", "", (), consent=False), "config.consent"),
         (VoiceWanted("anna", "n" * 200, "", (), consent=True), "config.display_name"),
-        (VoiceWanted("anna", "", "m" * 200, (), consent=True), "config.model"),
+        (VoiceWanted("anna", "", "", ("en", "fr"), consent=True), "config.languages[1]"),
     ],
 )
-def test_a_bad_field_is_named(wanted: VoiceWanted, field: str) -> None:
+async def test_a_bad_field_is_named(room: Room, mimic: Mimic, wanted: VoiceWanted, field: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        cloning().create(wanted, b"clip")
+        await room.cloning.create("ann", wanted, b"clip")
     assert [each.field for each in caught.value.violations] == [field]
+    assert not mimic.clips
 
 
-def test_config_and_clip_are_judged_together() -> None:
+async def test_config_and_clip_are_judged_together(room: Room) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        cloning("is silent").create(VoiceWanted("", "", "", (), consent=False), b"clip")
+        await room.cloning.create("ann", VoiceWanted("", "", "", (), consent=False), b"bad")
     assert [each.field for each in caught.value.violations] == ["config.id", "config.consent", "clip"]
 
 
-def test_a_missing_clip_is_named() -> None:
+async def test_a_missing_clip_is_named(room: Room) -> None:
     with pytest.raises(InvalidRequest, match="clip"):
-        cloning().create(GOOD, b"")
+        await room.cloning.create("ann", GOOD, b"")
 
 
-def test_an_unknown_model_is_not_found() -> None:
+async def test_an_unknown_model_is_not_found(room: Room) -> None:
     with pytest.raises(UnknownModel):
-        cloning().create(VoiceWanted("anna", "", "harp", (), consent=True), b"clip")
+        await room.cloning.create("ann", VoiceWanted("anna", "", "harp", (), consent=True), b"clip")
 
 
-def test_built_in_voices_stay() -> None:
-    with pytest.raises(CannotClone, match="built in"):
-        cloning().delete("robot/en")
+async def test_a_model_that_cannot_clone_names_those_that_can(room: Room) -> None:
+    with pytest.raises(CannotClone, match=r"robot cannot.*can: mimic"):
+        await room.cloning.create("ann", VoiceWanted("anna", "", "robot", (), consent=True), b"clip")
 
 
-def test_a_voice_that_is_not_there_cannot_be_deleted() -> None:
-    with pytest.raises(UnknownVoice):
-        cloning().delete("robot/anna")
+async def test_a_taken_name_is_told_before_the_engine_works(room: Room, mimic: Mimic) -> None:
+    await room.cloning.create("ann", GOOD, b"clip")
+    with pytest.raises(VoiceTaken):
+        await room.cloning.create("ann", GOOD, b"another clip")
+    assert len(mimic.clips) == 1
+
+
+async def test_too_many_are_refused_before_the_engine_works(room: Room, mimic: Mimic) -> None:
+    for name in ("one", "two"):
+        await room.cloning.create("ann", VoiceWanted(name, "", "", (), consent=True), name.encode())
+    with pytest.raises(TooManyVoices):
+        await room.cloning.create("ann", GOOD, b"clip")
+    assert len(mimic.clips) == 2
+
+
+async def test_latents_that_are_no_numbers_make_no_voice(room: Room, mimic: Mimic) -> None:
+    mimic.instead = float("nan")
+    with pytest.raises(OutputRejected):
+        await room.cloning.create("ann", GOOD, b"clip")
+    assert await room.clones.listed("ann") == []
+
+
+async def test_an_engine_that_lies_about_its_abilities_is_found_out(tmp_path: Path, threads: Executor) -> None:
+    room = Room(tmp_path, threads, ScriptedEngine([tone(0.1)]))
+    await room.residency.start()
+    with pytest.raises(EngineFailure, match="no method"):
+        await room.cloning.create("ann", GOOD, b"clip")
+    await room.residency.close()
+
+
+async def test_a_deleted_voice_is_gone(room: Room) -> None:
+    await room.cloning.create("ann", GOOD, b"clip")
+    await room.cloning.delete("ann", "anna")
+    assert await room.clones.listed("ann") == []
+
+
+async def test_built_in_voices_stay(room: Room) -> None:
+    with pytest.raises(NotYours, match="built in"):
+        await room.cloning.delete("ann", "robot/en")
+
+
+async def test_a_voice_that_is_not_there_cannot_be_deleted(room: Room) -> None:
+    await room.cloning.create("ann", GOOD, b"clip")
+    with pytest.raises(UnknownVoice) as caught:
+        await room.cloning.delete("ann", "ana")
+    assert caught.value.nearest == ("anna",)
