@@ -59,15 +59,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_FAILED_PRECONDITION: _ErrorReason.ValueType  # 15
     """The state of the resource forbids the call, for instance unloading a model that is in use."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 16
-    """The call needs credentials and has none, or invalid ones."""
+    """The call needs credentials and has none, or invalid ones. Metadata `cause` says which."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 17
-    """The caller may not use this method."""
+    """The caller may not use this method. Metadata: `cause`, and `role` if he lacks one."""
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 18
     """The caller cancelled."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 19
     """The engine failed, or something unexpected did. The message carries the request id and nothing else."""
     ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 20
     """The name for something new is taken."""
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 21
+    """The caller makes more calls per second than he may. Retry after the delay of `google.rpc.RetryInfo`."""
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 22
+    """The caller has as many calls under way as he may. Retry when one of them has ended."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the machine-readable cause of an error. It travels in the `reason` field of `google.rpc.ErrorInfo`
@@ -111,13 +115,17 @@ fix it.
 ERROR_REASON_FAILED_PRECONDITION: ErrorReason.ValueType  # 15
 """The state of the resource forbids the call, for instance unloading a model that is in use."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 16
-"""The call needs credentials and has none, or invalid ones."""
+"""The call needs credentials and has none, or invalid ones. Metadata `cause` says which."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 17
-"""The caller may not use this method."""
+"""The caller may not use this method. Metadata: `cause`, and `role` if he lacks one."""
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 18
 """The caller cancelled."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 19
 """The engine failed, or something unexpected did. The message carries the request id and nothing else."""
 ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 20
 """The name for something new is taken."""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 21
+"""The caller makes more calls per second than he may. Retry after the delay of `google.rpc.RetryInfo`."""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 22
+"""The caller has as many calls under way as he may. Retry when one of them has ended."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

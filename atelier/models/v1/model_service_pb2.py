@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from atelier.common.v1 import access_pb2 as atelier_dot_common_dot_v1_dot_access__pb2
 from atelier.common.v1 import types_pb2 as atelier_dot_common_dot_v1_dot_types__pb2
 from atelier.models.v1 import models_pb2 as atelier_dot_models_dot_v1_dot_models__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%atelier/models/v1/model_service.proto\x12\x11\x61telier.models.v1\x1a\x1d\x61telier/common/v1/types.proto\x1a\x1e\x61telier/models/v1/models.proto\"\x13\n\x11ListModelsRequest\">\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.atelier.models.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\";\n\x10GetModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.atelier.models.v1.Model\".\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\x08\"v\n\x11LoadModelResponse\x12-\n\x07loading\x18\x01 \x01(\x0b\x32\x1a.atelier.common.v1.LoadingH\x00\x12)\n\x05model\x18\x02 \x01(\x0b\x32\x18.atelier.models.v1.ModelH\x00\x42\x07\n\x05\x65vent\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\">\n\x13UnloadModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.atelier.models.v1.Model\"0\n\x0fPinModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06pinned\x18\x02 \x01(\x08\";\n\x10PinModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.atelier.models.v1.Model\"\x12\n\x10GetStatusRequest\"\xdd\x02\n\x11GetStatusResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x19.atelier.models.v1.Device\x12\x0e\n\x06queued\x18\x04 \x01(\x05\x12\x0f\n\x07running\x18\x05 \x01(\x05\x12\x19\n\x11queue_eta_seconds\x18\x06 \x01(\x01\x12\x16\n\x0euptime_seconds\x18\x07 \x01(\x01\x12\x46\n\tlibraries\x18\x08 \x03(\x0b\x32\x33.atelier.models.v1.GetStatusResponse.LibrariesEntry\x12\x12\n\nhost_bytes\x18\t \x01(\x03\x12\x19\n\x11host_budget_bytes\x18\n \x01(\x03\x1a\x30\n\x0eLibrariesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x14\n\x12WatchModelsRequest\">\n\x13WatchModelsResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.atelier.models.v1.Model2\x83\x05\n\x0cModelService\x12Y\n\nListModels\x12$.atelier.models.v1.ListModelsRequest\x1a%.atelier.models.v1.ListModelsResponse\x12S\n\x08GetModel\x12\".atelier.models.v1.GetModelRequest\x1a#.atelier.models.v1.GetModelResponse\x12X\n\tLoadModel\x12#.atelier.models.v1.LoadModelRequest\x1a$.atelier.models.v1.LoadModelResponse0\x01\x12\\\n\x0bUnloadModel\x12%.atelier.models.v1.UnloadModelRequest\x1a&.atelier.models.v1.UnloadModelResponse\x12S\n\x08PinModel\x12\".atelier.models.v1.PinModelRequest\x1a#.atelier.models.v1.PinModelResponse\x12V\n\tGetStatus\x12#.atelier.models.v1.GetStatusRequest\x1a$.atelier.models.v1.GetStatusResponse\x12^\n\x0bWatchModels\x12%.atelier.models.v1.WatchModelsRequest\x1a&.atelier.models.v1.WatchModelsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%atelier/models/v1/model_service.proto\x12\x11\x61telier.models.v1\x1a\x1e\x61telier/common/v1/access.proto\x1a\x1d\x61telier/common/v1/types.proto\x1a\x1e\x61telier/models/v1/models.proto\"\x13\n\x11ListModelsRequest\">\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.atelier.models.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\";\n\x10GetModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.atelier.models.v1.Model\".\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\x08\"v\n\x11LoadModelResponse\x12-\n\x07loading\x18\x01 \x01(\x0b\x32\x1a.atelier.common.v1.LoadingH\x00\x12)\n\x05model\x18\x02 \x01(\x0b\x32\x18.atelier.models.v1.ModelH\x00\x42\x07\n\x05\x65vent\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\">\n\x13UnloadModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.atelier.models.v1.Model\"0\n\x0fPinModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06pinned\x18\x02 \x01(\x08\";\n\x10PinModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.atelier.models.v1.Model\"\x12\n\x10GetStatusRequest\"\xdd\x02\n\x11GetStatusResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x19.atelier.models.v1.Device\x12\x0e\n\x06queued\x18\x04 \x01(\x05\x12\x0f\n\x07running\x18\x05 \x01(\x05\x12\x19\n\x11queue_eta_seconds\x18\x06 \x01(\x01\x12\x16\n\x0euptime_seconds\x18\x07 \x01(\x01\x12\x46\n\tlibraries\x18\x08 \x03(\x0b\x32\x33.atelier.models.v1.GetStatusResponse.LibrariesEntry\x12\x12\n\nhost_bytes\x18\t \x01(\x03\x12\x19\n\x11host_budget_bytes\x18\n \x01(\x03\x1a\x30\n\x0eLibrariesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x14\n\x12WatchModelsRequest\">\n\x13WatchModelsResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.atelier.models.v1.Model2\x95\x05\n\x0cModelService\x12Y\n\nListModels\x12$.atelier.models.v1.ListModelsRequest\x1a%.atelier.models.v1.ListModelsResponse\x12S\n\x08GetModel\x12\".atelier.models.v1.GetModelRequest\x1a#.atelier.models.v1.GetModelResponse\x12^\n\tLoadModel\x12#.atelier.models.v1.LoadModelRequest\x1a$.atelier.models.v1.LoadModelResponse\"\x04\xa8\xd4\x18\x03\x30\x01\x12\x62\n\x0bUnloadModel\x12%.atelier.models.v1.UnloadModelRequest\x1a&.atelier.models.v1.UnloadModelResponse\"\x04\xa8\xd4\x18\x03\x12Y\n\x08PinModel\x12\".atelier.models.v1.PinModelRequest\x1a#.atelier.models.v1.PinModelResponse\"\x04\xa8\xd4\x18\x03\x12V\n\tGetStatus\x12#.atelier.models.v1.GetStatusRequest\x1a$.atelier.models.v1.GetStatusResponse\x12^\n\x0bWatchModels\x12%.atelier.models.v1.WatchModelsRequest\x1a&.atelier.models.v1.WatchModelsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,36 +36,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._loaded_options = None
   _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_options = b'8\001'
-  _globals['_LISTMODELSREQUEST']._serialized_start=123
-  _globals['_LISTMODELSREQUEST']._serialized_end=142
-  _globals['_LISTMODELSRESPONSE']._serialized_start=144
-  _globals['_LISTMODELSRESPONSE']._serialized_end=206
-  _globals['_GETMODELREQUEST']._serialized_start=208
-  _globals['_GETMODELREQUEST']._serialized_end=240
-  _globals['_GETMODELRESPONSE']._serialized_start=242
-  _globals['_GETMODELRESPONSE']._serialized_end=301
-  _globals['_LOADMODELREQUEST']._serialized_start=303
-  _globals['_LOADMODELREQUEST']._serialized_end=349
-  _globals['_LOADMODELRESPONSE']._serialized_start=351
-  _globals['_LOADMODELRESPONSE']._serialized_end=469
-  _globals['_UNLOADMODELREQUEST']._serialized_start=471
-  _globals['_UNLOADMODELREQUEST']._serialized_end=506
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=508
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=570
-  _globals['_PINMODELREQUEST']._serialized_start=572
-  _globals['_PINMODELREQUEST']._serialized_end=620
-  _globals['_PINMODELRESPONSE']._serialized_start=622
-  _globals['_PINMODELRESPONSE']._serialized_end=681
-  _globals['_GETSTATUSREQUEST']._serialized_start=683
-  _globals['_GETSTATUSREQUEST']._serialized_end=701
-  _globals['_GETSTATUSRESPONSE']._serialized_start=704
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1053
-  _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_start=1005
-  _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_end=1053
-  _globals['_WATCHMODELSREQUEST']._serialized_start=1055
-  _globals['_WATCHMODELSREQUEST']._serialized_end=1075
-  _globals['_WATCHMODELSRESPONSE']._serialized_start=1077
-  _globals['_WATCHMODELSRESPONSE']._serialized_end=1139
-  _globals['_MODELSERVICE']._serialized_start=1142
-  _globals['_MODELSERVICE']._serialized_end=1785
+  _globals['_MODELSERVICE'].methods_by_name['LoadModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['LoadModel']._serialized_options = b'\250\324\030\003'
+  _globals['_MODELSERVICE'].methods_by_name['UnloadModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['UnloadModel']._serialized_options = b'\250\324\030\003'
+  _globals['_MODELSERVICE'].methods_by_name['PinModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['PinModel']._serialized_options = b'\250\324\030\003'
+  _globals['_LISTMODELSREQUEST']._serialized_start=155
+  _globals['_LISTMODELSREQUEST']._serialized_end=174
+  _globals['_LISTMODELSRESPONSE']._serialized_start=176
+  _globals['_LISTMODELSRESPONSE']._serialized_end=238
+  _globals['_GETMODELREQUEST']._serialized_start=240
+  _globals['_GETMODELREQUEST']._serialized_end=272
+  _globals['_GETMODELRESPONSE']._serialized_start=274
+  _globals['_GETMODELRESPONSE']._serialized_end=333
+  _globals['_LOADMODELREQUEST']._serialized_start=335
+  _globals['_LOADMODELREQUEST']._serialized_end=381
+  _globals['_LOADMODELRESPONSE']._serialized_start=383
+  _globals['_LOADMODELRESPONSE']._serialized_end=501
+  _globals['_UNLOADMODELREQUEST']._serialized_start=503
+  _globals['_UNLOADMODELREQUEST']._serialized_end=538
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=540
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=602
+  _globals['_PINMODELREQUEST']._serialized_start=604
+  _globals['_PINMODELREQUEST']._serialized_end=652
+  _globals['_PINMODELRESPONSE']._serialized_start=654
+  _globals['_PINMODELRESPONSE']._serialized_end=713
+  _globals['_GETSTATUSREQUEST']._serialized_start=715
+  _globals['_GETSTATUSREQUEST']._serialized_end=733
+  _globals['_GETSTATUSRESPONSE']._serialized_start=736
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1085
+  _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_start=1037
+  _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_end=1085
+  _globals['_WATCHMODELSREQUEST']._serialized_start=1087
+  _globals['_WATCHMODELSREQUEST']._serialized_end=1107
+  _globals['_WATCHMODELSRESPONSE']._serialized_start=1109
+  _globals['_WATCHMODELSRESPONSE']._serialized_end=1171
+  _globals['_MODELSERVICE']._serialized_start=1174
+  _globals['_MODELSERVICE']._serialized_end=1835
 # @@protoc_insertion_point(module_scope)

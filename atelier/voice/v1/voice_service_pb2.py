@@ -22,54 +22,59 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from atelier.common.v1 import access_pb2 as atelier_dot_common_dot_v1_dot_access__pb2
 from atelier.common.v1 import decision_pb2 as atelier_dot_common_dot_v1_dot_decision__pb2
 from atelier.common.v1 import types_pb2 as atelier_dot_common_dot_v1_dot_types__pb2
 from atelier.voice.v1 import voice_pb2 as atelier_dot_voice_dot_v1_dot_voice__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$atelier/voice/v1/voice_service.proto\x12\x10\x61telier.voice.v1\x1a atelier/common/v1/decision.proto\x1a\x1d\x61telier/common/v1/types.proto\x1a\x1c\x61telier/voice/v1/voice.proto\"\xad\x01\n\x0fSynthesisConfig\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05voice\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12,\n\x05\x61udio\x18\x04 \x01(\x0b\x32\x1d.atelier.voice.v1.AudioConfig\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nword_times\x18\x06 \x01(\x08\x12\x0c\n\x04ssml\x18\x07 \x01(\x08\x42\x07\n\x05_seed\"T\n\x11SynthesizeRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x31\n\x06\x63onfig\x18\x02 \x01(\x0b\x32!.atelier.voice.v1.SynthesisConfig\"\x91\x03\n\x12SynthesizeResponse\x12+\n\x06routed\x18\x01 \x01(\x0b\x32\x19.atelier.common.v1.RoutedH\x00\x12+\n\x06queued\x18\x02 \x01(\x0b\x32\x19.atelier.common.v1.QueuedH\x00\x12-\n\x07loading\x18\x03 \x01(\x0b\x32\x1a.atelier.common.v1.LoadingH\x00\x12.\n\x05\x61udio\x18\x04 \x01(\x0b\x32\x1d.atelier.voice.v1.AudioHeaderH\x00\x12)\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x18.atelier.common.v1.ChunkH\x00\x12*\n\x04word\x18\x06 \x01(\x0b\x32\x1a.atelier.voice.v1.WordTimeH\x00\x12.\n\x05retry\x18\x07 \x01(\x0b\x32\x1d.atelier.voice.v1.SpeechRetryH\x00\x12\x32\n\x07summary\x18\x08 \x01(\x0b\x32\x1f.atelier.voice.v1.SpeechSummaryH\x00\x42\x07\n\x05\x65vent\"\x90\x01\n\x17SynthesizeStreamRequest\x12\x33\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.atelier.voice.v1.SynthesisConfigH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12(\n\x05\x66lush\x18\x03 \x01(\x0b\x32\x17.atelier.voice.v1.FlushH\x00\x42\x06\n\x04part\"\x07\n\x05\x46lush\"\x97\x03\n\x18SynthesizeStreamResponse\x12+\n\x06routed\x18\x01 \x01(\x0b\x32\x19.atelier.common.v1.RoutedH\x00\x12+\n\x06queued\x18\x02 \x01(\x0b\x32\x19.atelier.common.v1.QueuedH\x00\x12-\n\x07loading\x18\x03 \x01(\x0b\x32\x1a.atelier.common.v1.LoadingH\x00\x12.\n\x05\x61udio\x18\x04 \x01(\x0b\x32\x1d.atelier.voice.v1.AudioHeaderH\x00\x12)\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x18.atelier.common.v1.ChunkH\x00\x12*\n\x04word\x18\x06 \x01(\x0b\x32\x1a.atelier.voice.v1.WordTimeH\x00\x12.\n\x05retry\x18\x07 \x01(\x0b\x32\x1d.atelier.voice.v1.SpeechRetryH\x00\x12\x32\n\x07summary\x18\x08 \x01(\x0b\x32\x1f.atelier.voice.v1.SpeechSummaryH\x00\x42\x07\n\x05\x65vent\"x\n\x0b\x41udioHeader\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x13\n\x0bsample_rate\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12\r\n\x05voice\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08language\x18\x06 \x01(\t\"=\n\x0bSpeechRetry\x12\r\n\x05\x63\x61use\x18\x01 \x01(\t\x12\x0e\n\x06remedy\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\"\xc5\x02\n\rSpeechSummary\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05voice\x18\x02 \x01(\t\x12\x15\n\raudio_seconds\x18\x03 \x01(\x01\x12\x1b\n\x13\x66irst_audio_seconds\x18\x04 \x01(\x01\x12\x15\n\rtotal_seconds\x18\x05 \x01(\x01\x12\x18\n\x10real_time_factor\x18\x06 \x01(\x01\x12\x12\n\ncharacters\x18\x07 \x01(\x03\x12\x11\n\tsentences\x18\x08 \x01(\x05\x12/\n\x06stages\x18\t \x03(\x0b\x32\x1f.atelier.common.v1.StageSeconds\x12\x32\n\x0b\x61\x64justments\x18\n \x03(\x0b\x32\x1d.atelier.common.v1.Adjustment\x12\x10\n\x08\x61ttempts\x18\x0b \x01(\x05\x12\x13\n\x0b\x61udio_bytes\x18\x0c \x01(\x03\"4\n\x11ListVoicesRequest\x12\x10\n\x08language\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"=\n\x12ListVoicesResponse\x12\'\n\x06voices\x18\x01 \x03(\x0b\x32\x17.atelier.voice.v1.Voice\" \n\x0fGetVoiceRequest\x12\r\n\x05voice\x18\x01 \x01(\t\":\n\x10GetVoiceResponse\x12&\n\x05voice\x18\x01 \x01(\x0b\x32\x17.atelier.voice.v1.Voice\"c\n\x12\x43reateVoiceRequest\x12\x35\n\x06\x63onfig\x18\x01 \x01(\x0b\x32#.atelier.voice.v1.CreateVoiceConfigH\x00\x12\x0e\n\x04\x63lip\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"x\n\x11\x43reateVoiceConfig\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tlanguages\x18\x04 \x03(\t\x12\x0f\n\x07\x63onsent\x18\x05 \x01(\x08\x12\x0e\n\x06shared\x18\x06 \x01(\x08\"=\n\x13\x43reateVoiceResponse\x12&\n\x05voice\x18\x01 \x01(\x0b\x32\x17.atelier.voice.v1.Voice\"#\n\x12\x44\x65leteVoiceRequest\x12\r\n\x05voice\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteVoiceResponse2\xbe\x04\n\x0cVoiceService\x12Y\n\nSynthesize\x12#.atelier.voice.v1.SynthesizeRequest\x1a$.atelier.voice.v1.SynthesizeResponse0\x01\x12m\n\x10SynthesizeStream\x12).atelier.voice.v1.SynthesizeStreamRequest\x1a*.atelier.voice.v1.SynthesizeStreamResponse(\x01\x30\x01\x12W\n\nListVoices\x12#.atelier.voice.v1.ListVoicesRequest\x1a$.atelier.voice.v1.ListVoicesResponse\x12Q\n\x08GetVoice\x12!.atelier.voice.v1.GetVoiceRequest\x1a\".atelier.voice.v1.GetVoiceResponse\x12\\\n\x0b\x43reateVoice\x12$.atelier.voice.v1.CreateVoiceRequest\x1a%.atelier.voice.v1.CreateVoiceResponse(\x01\x12Z\n\x0b\x44\x65leteVoice\x12$.atelier.voice.v1.DeleteVoiceRequest\x1a%.atelier.voice.v1.DeleteVoiceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$atelier/voice/v1/voice_service.proto\x12\x10\x61telier.voice.v1\x1a\x1e\x61telier/common/v1/access.proto\x1a atelier/common/v1/decision.proto\x1a\x1d\x61telier/common/v1/types.proto\x1a\x1c\x61telier/voice/v1/voice.proto\"\xad\x01\n\x0fSynthesisConfig\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05voice\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12,\n\x05\x61udio\x18\x04 \x01(\x0b\x32\x1d.atelier.voice.v1.AudioConfig\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nword_times\x18\x06 \x01(\x08\x12\x0c\n\x04ssml\x18\x07 \x01(\x08\x42\x07\n\x05_seed\"T\n\x11SynthesizeRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x31\n\x06\x63onfig\x18\x02 \x01(\x0b\x32!.atelier.voice.v1.SynthesisConfig\"\x91\x03\n\x12SynthesizeResponse\x12+\n\x06routed\x18\x01 \x01(\x0b\x32\x19.atelier.common.v1.RoutedH\x00\x12+\n\x06queued\x18\x02 \x01(\x0b\x32\x19.atelier.common.v1.QueuedH\x00\x12-\n\x07loading\x18\x03 \x01(\x0b\x32\x1a.atelier.common.v1.LoadingH\x00\x12.\n\x05\x61udio\x18\x04 \x01(\x0b\x32\x1d.atelier.voice.v1.AudioHeaderH\x00\x12)\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x18.atelier.common.v1.ChunkH\x00\x12*\n\x04word\x18\x06 \x01(\x0b\x32\x1a.atelier.voice.v1.WordTimeH\x00\x12.\n\x05retry\x18\x07 \x01(\x0b\x32\x1d.atelier.voice.v1.SpeechRetryH\x00\x12\x32\n\x07summary\x18\x08 \x01(\x0b\x32\x1f.atelier.voice.v1.SpeechSummaryH\x00\x42\x07\n\x05\x65vent\"\x90\x01\n\x17SynthesizeStreamRequest\x12\x33\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.atelier.voice.v1.SynthesisConfigH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12(\n\x05\x66lush\x18\x03 \x01(\x0b\x32\x17.atelier.voice.v1.FlushH\x00\x42\x06\n\x04part\"\x07\n\x05\x46lush\"\x97\x03\n\x18SynthesizeStreamResponse\x12+\n\x06routed\x18\x01 \x01(\x0b\x32\x19.atelier.common.v1.RoutedH\x00\x12+\n\x06queued\x18\x02 \x01(\x0b\x32\x19.atelier.common.v1.QueuedH\x00\x12-\n\x07loading\x18\x03 \x01(\x0b\x32\x1a.atelier.common.v1.LoadingH\x00\x12.\n\x05\x61udio\x18\x04 \x01(\x0b\x32\x1d.atelier.voice.v1.AudioHeaderH\x00\x12)\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x18.atelier.common.v1.ChunkH\x00\x12*\n\x04word\x18\x06 \x01(\x0b\x32\x1a.atelier.voice.v1.WordTimeH\x00\x12.\n\x05retry\x18\x07 \x01(\x0b\x32\x1d.atelier.voice.v1.SpeechRetryH\x00\x12\x32\n\x07summary\x18\x08 \x01(\x0b\x32\x1f.atelier.voice.v1.SpeechSummaryH\x00\x42\x07\n\x05\x65vent\"x\n\x0b\x41udioHeader\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x13\n\x0bsample_rate\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12\r\n\x05voice\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08language\x18\x06 \x01(\t\"=\n\x0bSpeechRetry\x12\r\n\x05\x63\x61use\x18\x01 \x01(\t\x12\x0e\n\x06remedy\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\"\xc5\x02\n\rSpeechSummary\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05voice\x18\x02 \x01(\t\x12\x15\n\raudio_seconds\x18\x03 \x01(\x01\x12\x1b\n\x13\x66irst_audio_seconds\x18\x04 \x01(\x01\x12\x15\n\rtotal_seconds\x18\x05 \x01(\x01\x12\x18\n\x10real_time_factor\x18\x06 \x01(\x01\x12\x12\n\ncharacters\x18\x07 \x01(\x03\x12\x11\n\tsentences\x18\x08 \x01(\x05\x12/\n\x06stages\x18\t \x03(\x0b\x32\x1f.atelier.common.v1.StageSeconds\x12\x32\n\x0b\x61\x64justments\x18\n \x03(\x0b\x32\x1d.atelier.common.v1.Adjustment\x12\x10\n\x08\x61ttempts\x18\x0b \x01(\x05\x12\x13\n\x0b\x61udio_bytes\x18\x0c \x01(\x03\"4\n\x11ListVoicesRequest\x12\x10\n\x08language\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"=\n\x12ListVoicesResponse\x12\'\n\x06voices\x18\x01 \x03(\x0b\x32\x17.atelier.voice.v1.Voice\" \n\x0fGetVoiceRequest\x12\r\n\x05voice\x18\x01 \x01(\t\":\n\x10GetVoiceResponse\x12&\n\x05voice\x18\x01 \x01(\x0b\x32\x17.atelier.voice.v1.Voice\"c\n\x12\x43reateVoiceRequest\x12\x35\n\x06\x63onfig\x18\x01 \x01(\x0b\x32#.atelier.voice.v1.CreateVoiceConfigH\x00\x12\x0e\n\x04\x63lip\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"x\n\x11\x43reateVoiceConfig\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tlanguages\x18\x04 \x03(\t\x12\x0f\n\x07\x63onsent\x18\x05 \x01(\x08\x12\x0e\n\x06shared\x18\x06 \x01(\x08\"=\n\x13\x43reateVoiceResponse\x12&\n\x05voice\x18\x01 \x01(\x0b\x32\x17.atelier.voice.v1.Voice\"#\n\x12\x44\x65leteVoiceRequest\x12\r\n\x05voice\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteVoiceResponse2\xca\x04\n\x0cVoiceService\x12Y\n\nSynthesize\x12#.atelier.voice.v1.SynthesizeRequest\x1a$.atelier.voice.v1.SynthesizeResponse0\x01\x12m\n\x10SynthesizeStream\x12).atelier.voice.v1.SynthesizeStreamRequest\x1a*.atelier.voice.v1.SynthesizeStreamResponse(\x01\x30\x01\x12W\n\nListVoices\x12#.atelier.voice.v1.ListVoicesRequest\x1a$.atelier.voice.v1.ListVoicesResponse\x12Q\n\x08GetVoice\x12!.atelier.voice.v1.GetVoiceRequest\x1a\".atelier.voice.v1.GetVoiceResponse\x12\x62\n\x0b\x43reateVoice\x12$.atelier.voice.v1.CreateVoiceRequest\x1a%.atelier.voice.v1.CreateVoiceResponse\"\x04\xa8\xd4\x18\x02(\x01\x12`\n\x0b\x44\x65leteVoice\x12$.atelier.voice.v1.DeleteVoiceRequest\x1a%.atelier.voice.v1.DeleteVoiceResponse\"\x04\xa8\xd4\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atelier.voice.v1.voice_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SYNTHESISCONFIG']._serialized_start=154
-  _globals['_SYNTHESISCONFIG']._serialized_end=327
-  _globals['_SYNTHESIZEREQUEST']._serialized_start=329
-  _globals['_SYNTHESIZEREQUEST']._serialized_end=413
-  _globals['_SYNTHESIZERESPONSE']._serialized_start=416
-  _globals['_SYNTHESIZERESPONSE']._serialized_end=817
-  _globals['_SYNTHESIZESTREAMREQUEST']._serialized_start=820
-  _globals['_SYNTHESIZESTREAMREQUEST']._serialized_end=964
-  _globals['_FLUSH']._serialized_start=966
-  _globals['_FLUSH']._serialized_end=973
-  _globals['_SYNTHESIZESTREAMRESPONSE']._serialized_start=976
-  _globals['_SYNTHESIZESTREAMRESPONSE']._serialized_end=1383
-  _globals['_AUDIOHEADER']._serialized_start=1385
-  _globals['_AUDIOHEADER']._serialized_end=1505
-  _globals['_SPEECHRETRY']._serialized_start=1507
-  _globals['_SPEECHRETRY']._serialized_end=1568
-  _globals['_SPEECHSUMMARY']._serialized_start=1571
-  _globals['_SPEECHSUMMARY']._serialized_end=1896
-  _globals['_LISTVOICESREQUEST']._serialized_start=1898
-  _globals['_LISTVOICESREQUEST']._serialized_end=1950
-  _globals['_LISTVOICESRESPONSE']._serialized_start=1952
-  _globals['_LISTVOICESRESPONSE']._serialized_end=2013
-  _globals['_GETVOICEREQUEST']._serialized_start=2015
-  _globals['_GETVOICEREQUEST']._serialized_end=2047
-  _globals['_GETVOICERESPONSE']._serialized_start=2049
-  _globals['_GETVOICERESPONSE']._serialized_end=2107
-  _globals['_CREATEVOICEREQUEST']._serialized_start=2109
-  _globals['_CREATEVOICEREQUEST']._serialized_end=2208
-  _globals['_CREATEVOICECONFIG']._serialized_start=2210
-  _globals['_CREATEVOICECONFIG']._serialized_end=2330
-  _globals['_CREATEVOICERESPONSE']._serialized_start=2332
-  _globals['_CREATEVOICERESPONSE']._serialized_end=2393
-  _globals['_DELETEVOICEREQUEST']._serialized_start=2395
-  _globals['_DELETEVOICEREQUEST']._serialized_end=2430
-  _globals['_DELETEVOICERESPONSE']._serialized_start=2432
-  _globals['_DELETEVOICERESPONSE']._serialized_end=2453
-  _globals['_VOICESERVICE']._serialized_start=2456
-  _globals['_VOICESERVICE']._serialized_end=3030
+  _globals['_VOICESERVICE'].methods_by_name['CreateVoice']._loaded_options = None
+  _globals['_VOICESERVICE'].methods_by_name['CreateVoice']._serialized_options = b'\250\324\030\002'
+  _globals['_VOICESERVICE'].methods_by_name['DeleteVoice']._loaded_options = None
+  _globals['_VOICESERVICE'].methods_by_name['DeleteVoice']._serialized_options = b'\250\324\030\002'
+  _globals['_SYNTHESISCONFIG']._serialized_start=186
+  _globals['_SYNTHESISCONFIG']._serialized_end=359
+  _globals['_SYNTHESIZEREQUEST']._serialized_start=361
+  _globals['_SYNTHESIZEREQUEST']._serialized_end=445
+  _globals['_SYNTHESIZERESPONSE']._serialized_start=448
+  _globals['_SYNTHESIZERESPONSE']._serialized_end=849
+  _globals['_SYNTHESIZESTREAMREQUEST']._serialized_start=852
+  _globals['_SYNTHESIZESTREAMREQUEST']._serialized_end=996
+  _globals['_FLUSH']._serialized_start=998
+  _globals['_FLUSH']._serialized_end=1005
+  _globals['_SYNTHESIZESTREAMRESPONSE']._serialized_start=1008
+  _globals['_SYNTHESIZESTREAMRESPONSE']._serialized_end=1415
+  _globals['_AUDIOHEADER']._serialized_start=1417
+  _globals['_AUDIOHEADER']._serialized_end=1537
+  _globals['_SPEECHRETRY']._serialized_start=1539
+  _globals['_SPEECHRETRY']._serialized_end=1600
+  _globals['_SPEECHSUMMARY']._serialized_start=1603
+  _globals['_SPEECHSUMMARY']._serialized_end=1928
+  _globals['_LISTVOICESREQUEST']._serialized_start=1930
+  _globals['_LISTVOICESREQUEST']._serialized_end=1982
+  _globals['_LISTVOICESRESPONSE']._serialized_start=1984
+  _globals['_LISTVOICESRESPONSE']._serialized_end=2045
+  _globals['_GETVOICEREQUEST']._serialized_start=2047
+  _globals['_GETVOICEREQUEST']._serialized_end=2079
+  _globals['_GETVOICERESPONSE']._serialized_start=2081
+  _globals['_GETVOICERESPONSE']._serialized_end=2139
+  _globals['_CREATEVOICEREQUEST']._serialized_start=2141
+  _globals['_CREATEVOICEREQUEST']._serialized_end=2240
+  _globals['_CREATEVOICECONFIG']._serialized_start=2242
+  _globals['_CREATEVOICECONFIG']._serialized_end=2362
+  _globals['_CREATEVOICERESPONSE']._serialized_start=2364
+  _globals['_CREATEVOICERESPONSE']._serialized_end=2425
+  _globals['_DELETEVOICEREQUEST']._serialized_start=2427
+  _globals['_DELETEVOICEREQUEST']._serialized_end=2462
+  _globals['_DELETEVOICERESPONSE']._serialized_start=2464
+  _globals['_DELETEVOICERESPONSE']._serialized_end=2485
+  _globals['_VOICESERVICE']._serialized_start=2488
+  _globals['_VOICESERVICE']._serialized_end=3074
 # @@protoc_insertion_point(module_scope)
