@@ -20,6 +20,7 @@ from servekit.errors import ServingError
 from servekit.gate import Gate
 from servekit.interceptors import CallInterceptor
 from servekit.settings import ServerSettings, from_environment
+from servekit.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class App:
         stop: Hook = _nothing,
         authenticate: Authenticate | None = None,
         lasting: Collection[str] = (),
+        tracing: Tracing | None = None,
     ) -> None:
         self.settings = settings
         self._register = register
@@ -62,6 +64,7 @@ class App:
         self._stop = stop
         self._authenticate = authenticate or (peer_identity if settings.tls_client_ca_file else None)
         self._lasting = lasting
+        self._tracing = tracing
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -74,6 +77,8 @@ class App:
         await health.add_to(grpc_server)
         server.add_reflection(grpc_server, services)
         async with AsyncExitStack() as stack:
+            if self._tracing is not None:
+                stack.push_async_callback(self._tracing.close)
             address = await self._listen(grpc_server, stack)
             stack.push_async_callback(self._stop)
             stack.push_async_callback(grpc_server.stop, None)
@@ -87,7 +92,7 @@ class App:
 
     def _interceptor(self, gate: Gate) -> CallInterceptor:
         limit_s = self.settings.default_deadline_s
-        calls = Calls(gate, default_deadline_s=limit_s, authenticate=self._authenticate)
+        calls = Calls(gate, default_deadline_s=limit_s, authenticate=self._authenticate, tracing=self._tracing)
         return CallInterceptor(calls, self._metrics, logs.log_content if self.settings.log_prompts else None)
 
     async def _listen(self, grpc_server: grpc.aio.Server, stack: AsyncExitStack) -> str:

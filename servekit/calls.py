@@ -18,6 +18,7 @@ from servekit.context import CALLER_KEY, REQUEST_ID_KEY, RequestContext, activat
 from servekit.errors import Cancelled, ServingError
 from servekit.gate import Gate, is_infrastructure
 from servekit.metrics import MethodMetrics
+from servekit.tracing import Tracing
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Body: TypeAlias = Callable[[Any, ServicerContext], Awaitable[Any]]
@@ -37,10 +38,18 @@ _OUR_FAULT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode
 class Calls:
     """Runs the body of each call."""
 
-    def __init__(self, gate: Gate, *, default_deadline_s: float | None, authenticate: Authenticate | None) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        default_deadline_s: float | None,
+        authenticate: Authenticate | None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._gate = gate
         self._default_deadline_s = default_deadline_s
         self._authenticate = authenticate
+        self._tracing = tracing
 
     async def run(self, method: str, metrics: MethodMetrics, body: Body, request: Any, context: ServicerContext) -> Any:
         """Return what `body` returns, or end the call with the status of what it raises."""
@@ -67,6 +76,8 @@ class Calls:
             seconds = time.perf_counter() - started
             metrics.ended(code, seconds)
             _log(context, code, seconds, failure)
+            if (trace := current().trace) is not None:
+                trace.end(code.name)
 
     def _arrive(self, method: str, context: ServicerContext) -> float | None:
         """Make the call's `RequestContext` current and return the limit that is ours to keep, in seconds."""
@@ -76,7 +87,10 @@ class Calls:
         if remaining_s is None and not self._gate.is_lasting(method):
             remaining_s = limit_s = self._default_deadline_s
         deadline = None if remaining_s is None else time.monotonic() + remaining_s
-        activate(RequestContext(request_id=request_id, caller="", method=method, deadline=deadline))
+        trace = None
+        if self._tracing is not None and not is_infrastructure(method):
+            trace = self._tracing.begin(method, request_id, context.invocation_metadata() or ())
+        activate(RequestContext(request_id=request_id, caller="", method=method, deadline=deadline, trace=trace))
         return limit_s
 
     def _check_caller(self, method: str, context: ServicerContext) -> None:

@@ -3,7 +3,11 @@
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from servekit.tracing import CallTrace
 
 REQUEST_ID_KEY = "x-request-id"
 """The metadata key of the request id, in and out."""
@@ -22,6 +26,8 @@ class RequestContext:
     """Full method name, `/package.Service/Method`."""
     deadline: float | None
     """When the answer is due, in `time.monotonic` seconds; None for a call that may last for ever."""
+    trace: "CallTrace | None" = None
+    """The span of this call; None where tracing is off."""
 
     def remaining_s(self) -> float | None:
         """Return the seconds left (negative when late), or None without a deadline."""

@@ -30,10 +30,13 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:
-    """Return what the caller passed as `extra`, and the request id."""
+    """Return what the caller passed as `extra`, and the ids of request and trace."""
     extras = {key: value for key, value in vars(record).items() if key not in _STANDARD}
     request = context.find()
-    return extras if request is None else {"request_id": request.request_id, **extras}
+    if request is None:
+        return extras
+    trace_id = request.trace.trace_id if request.trace is not None else ""
+    return {"request_id": request.request_id, **({"trace_id": trace_id} if trace_id else {}), **extras}
 
 
 class JsonFormatter(logging.Formatter):

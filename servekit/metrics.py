@@ -18,6 +18,8 @@ from prometheus_client import (
     start_http_server,
 )
 
+from servekit.tracing import exemplar
+
 logger = logging.getLogger(__name__)
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
@@ -59,7 +61,11 @@ class GrpcMetrics:
         self.received = Counter("grpc_server_msg_received_total", "Messages received.", _LABELS, registry=registry)
         self.sent = Counter("grpc_server_msg_sent_total", "Messages sent.", _LABELS, registry=registry)
         self.seconds = Histogram(
-            "grpc_server_handling_seconds", "Seconds per call.", _LABELS, registry=registry, buckets=_SECONDS_BUCKETS
+            "grpc_server_handling_seconds",
+            "Seconds per call.",
+            (*_LABELS, "grpc_code"),
+            registry=registry,
+            buckets=_SECONDS_BUCKETS,
         )
 
 
@@ -68,20 +74,23 @@ class MethodMetrics:
 
     def __init__(self, metrics: GrpcMetrics, grpc_type: str, service: str, method: str) -> None:
         self._labels = (grpc_type, service, method)
-        self._handled = metrics.handled
-        self._handled_by_code: dict[grpc.StatusCode, Counter] = {}
+        self._metrics = metrics
+        self._by_code: dict[grpc.StatusCode, tuple[Counter, Histogram]] = {}
         self.started = metrics.started.labels(*self._labels)
         self.received = metrics.received.labels(*self._labels)
         self.sent = metrics.sent.labels(*self._labels)
-        self._seconds = metrics.seconds.labels(*self._labels)
 
     def ended(self, code: grpc.StatusCode, seconds: float) -> None:
-        """Count a call that ended with `code` after `seconds`."""
-        counter = self._handled_by_code.get(code)
-        if counter is None:
-            counter = self._handled_by_code[code] = self._handled.labels(*self._labels, code.name)
-        counter.inc()
-        self._seconds.observe(seconds)
+        """Count a call that ended with `code` after `seconds`, and tie it to its trace."""
+        handled, duration = self._by_code.get(code) or self._of(code)
+        handled.inc()
+        duration.observe(seconds, exemplar())
+
+    def _of(self, code: grpc.StatusCode) -> tuple[Counter, Histogram]:
+        labels = (*self._labels, code.name)
+        found = self._metrics.handled.labels(*labels), self._metrics.seconds.labels(*labels)
+        self._by_code[code] = found
+        return found
 
 
 @asynccontextmanager

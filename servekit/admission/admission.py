@@ -61,6 +61,11 @@ class Admission:
         """Requests that wait."""
         return len(self._queue.waiting)
 
+    @property
+    def queue_limit(self) -> int:
+        """Requests that may wait."""
+        return self._queue.limit
+
     def eta_s(self) -> float:
         """Estimate the seconds until a request that arrives now would start; 0 when it would start at once."""
         return self._queue.newcomer_wait_s(self._clock.monotonic())

@@ -1,6 +1,6 @@
 """What the ledger is asked for and what it asks to be done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from servekit.residency.models import EvictReason
@@ -42,6 +42,8 @@ class Evict:
     model_id: str
     reason: EvictReason
     park: bool
+    wanted_by: str = field(default="", compare=False)
+    """The model that needs the room, to tell people; empty for any other reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,10 @@ class ModelLoaded:
 
 @dataclass(frozen=True, slots=True)
 class ModelEvicted:
-    """A model left the device `age_s` seconds after it came; `host_bytes` are kept in host memory."""
+    """A model left the device `age_s` seconds after it came; `host_bytes` are kept in host memory.
+
+    `wanted_by` is the model that needed the room; empty if it left for another reason.
+    """
 
     model_id: str
     reason: EvictReason
@@ -25,6 +28,7 @@ class ModelEvicted:
     bytes: int
     age_s: float
     host_bytes: int
+    wanted_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

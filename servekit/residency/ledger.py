@@ -14,6 +14,7 @@ What holds, whatever is asked:
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import count
 
 from servekit.errors import DeviceOutOfMemory
@@ -257,13 +258,14 @@ class Ledger:
         if any(victim.leases for victim in victims):
             return None
         if victims:
-            return self._evict(victims[0], EvictReason.ROOM)
+            return self._evict(victims[0], EvictReason.ROOM, wanted_by=entry.spec.model_id)
         if self.room.missing_for(entry) > 0:
             return None
         return Load(entry.spec.model_id, from_host=entry.host_bytes > 0)
 
-    def _evict(self, entry: Entry, reason: EvictReason) -> Action:
-        return self.room.eviction(entry, reason, spare={request.model_id for request in self._waiting})
+    def _evict(self, entry: Entry, reason: EvictReason, wanted_by: str = "") -> Action:
+        action = self.room.eviction(entry, reason, spare={request.model_id for request in self._waiting})
+        return replace(action, wanted_by=wanted_by) if isinstance(action, Evict) else action
 
     def _mark(self, action: Action | None) -> None:
         if isinstance(action, Load):

@@ -130,7 +130,9 @@ class Mover(Generic[T]):
             await self._unload(action.model_id)
         self._ledger.evicted(action.model_id, action.reason, host_bytes=host_bytes)
         seconds = self._clock.monotonic() - began
-        self._on_event(ModelEvicted(action.model_id, action.reason, seconds, bytes_on_device, age_s, host_bytes))
+        self._on_event(
+            ModelEvicted(action.model_id, action.reason, seconds, bytes_on_device, age_s, host_bytes, action.wanted_by)
+        )
 
     async def _park(self, model_id: str) -> int:
         """Return the bytes now kept in host memory, 0 if that failed."""

@@ -1,9 +1,11 @@
 """One picture, from the first attempt up the recovery ladder to a usable picture or none."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from servekit import tracing
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Residency
 from services.imagegen.batching import Batcher, Made, OnStep
@@ -21,6 +23,7 @@ from services.imagegen.domain import (
     Retry,
     RewrittenPrompt,
     SafetyPolicy,
+    Stage,
     Verdict,
 )
 from services.imagegen.ladder import EXPLANATIONS, next_remedy
@@ -52,10 +55,11 @@ class Course:
     attempts: list[Attempt] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
 
-    def took(self, made: Made) -> None:
-        """Add the seconds of an attempt."""
-        for stage, seconds in made.stages:
-            self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+    def took(self, stages: Iterable[Stage]) -> None:
+        """Add the stages of an attempt."""
+        for stage in stages:
+            self.stages[stage.name] = self.stages.get(stage.name, 0.0) + stage.seconds
+            tracing.record(stage.name, stage.began, stage.ended, model=self.row.id)
 
     def read(self, tokens: int) -> None:
         """Note that the prompt had so many tokens, in case that is more than the model reads."""
@@ -101,6 +105,7 @@ class Attempts:
         safety_check: SafetyCheck | None,
         rewriter: Rewriter | None,
         metrics: ImagegenMetrics,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
         self._offered = offered
@@ -109,6 +114,7 @@ class Attempts:
         self._safety_check = safety_check
         self._rewriter = rewriter
         self._metrics = metrics
+        self._clock = clock
 
     async def make(self, course: Course) -> Accepted | None:
         """Return a usable picture, or None when the ladder ends; `course.attempts` tells why.
@@ -133,8 +139,7 @@ class Attempts:
         """Try on one model until a picture is usable or another model, or nothing, is next."""
         made = await self._make(course, batcher)
         while True:
-            cause, verdict = await self._judge(course, made)
-            self._metrics.verdicts.labels(course.row.id, cause.value if cause else "accepted").inc()
+            cause, verdict = await self._checked(course, made)
             if cause is None:
                 return self._accept(course, made, verdict)
             remedy, rewritten = await self._remedy(course, made, cause)
@@ -145,7 +150,7 @@ class Attempts:
                 return None
             if remedy is Remedy.DECODE_FP32:
                 made = await self._with_room(partial(batcher.decode_fp32, made))
-                course.took(made)
+                course.took(made.stages)
                 continue
             if rewritten is not None:
                 course.emit(rewritten)
@@ -158,7 +163,7 @@ class Attempts:
         made = await self._with_room(
             lambda: batcher.make(course.job, priority=course.priority, deadline=course.deadline, on_step=course.on_step)
         )
-        course.took(made)
+        course.took(made.stages)
         course.read(made.state.prompt_tokens)
         self._metrics.steps.labels(course.row.id).inc(made.state.done)
         return made
@@ -170,6 +175,16 @@ class Attempts:
         except DeviceOutOfMemory:
             await self._residency.evict_idle()
             return await work()
+
+    async def _checked(self, course: Course, made: Made) -> tuple[Cause | None, Verdict | None]:
+        began = self._clock()
+        cause, verdict = await self._judge(course, made)
+        ended = self._clock()
+        course.took([Stage("check", began, ended, ended - began)])
+        self._metrics.verdicts.labels(course.row.id, cause.value if cause else "accepted").inc()
+        if verdict is not None:
+            self._metrics.unsafe_score.labels(course.row.id).observe(verdict.score)
+        return cause, verdict
 
     async def _judge(self, course: Course, made: Made) -> tuple[Cause | None, Verdict | None]:
         if not made.decoded.finite:

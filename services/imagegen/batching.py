@@ -10,13 +10,13 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 
 from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory
 from servekit.worker import CancelToken, DeviceWorker, outlast
-from services.imagegen.domain import Decoded, Job, Pixels, Priority
+from services.imagegen.domain import Decoded, Job, Pixels, Priority, Stage
 from services.imagegen.ports import Engine, State
 from services.imagegen.widths import Widths
 
@@ -35,8 +35,7 @@ class Made:
 
     decoded: Decoded
     state: State
-    stages: tuple[tuple[str, float], ...]
-    """Seconds by stage."""
+    stages: tuple[Stage, ...]
 
 
 @dataclass(eq=False, slots=True)
@@ -54,7 +53,12 @@ class Entry:
     waited: int = 0
     """Steps of others since its own last one."""
     reported: int = 0
-    stages: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, Stage] = field(default_factory=dict)
+
+    def spent(self, name: str, began: float, ended: float) -> None:
+        """Add a turn to a stage."""
+        known = self.stages.get(name, Stage(name, began, began, 0.0))
+        self.stages[name] = replace(known, ended=ended, seconds=known.seconds + ended - began)
 
     def rank(self) -> tuple[int, int, int]:
         """Order of steps, largest first: aged priority, then who waited longest, then who came first."""
@@ -130,7 +134,8 @@ class Batcher:
         """Decode the latents of a picture once more, in 32-bit floating point. Raises whatever the engine raises."""
         began = self._clock()
         decoded = await self._worker.run(lambda _: self._finish_fp32(made.state))
-        return Made(decoded, made.state, (("decode", self._clock() - began),))
+        ended = self._clock()
+        return Made(decoded, made.state, (Stage("decode", began, ended, ended - began),))
 
     def _finish_fp32(self, state: State) -> Decoded:
         with self._guard():
@@ -194,7 +199,7 @@ class Batcher:
     def _prepare(self, entry: Entry) -> None:
         began = self._clock()
         entry.state = self.engine.prepare(entry.job)
-        entry.stages["encode_text"] = self._clock() - began
+        entry.spent("encode_text", began, self._clock())
 
     def _step(self, batch: Sequence[Entry]) -> None:
         by_state = {id(entry.state): entry for entry in batch}
@@ -206,14 +211,14 @@ class Batcher:
 
         began = self._clock()
         self.engine.step([entry.state for entry in batch if entry.state is not None], pulse)
-        seconds = self._clock() - began
-        self._widths.record(batch[0].key(), len(batch), seconds)
-        self._on_batch(len(batch), seconds)
+        ended = self._clock()
+        self._widths.record(batch[0].key(), len(batch), ended - began)
+        self._on_batch(len(batch), ended - began)
         for entry in self._active:
             entry.waited += 1
         for entry in batch:
             entry.waited = 0
-            entry.stages["denoise"] = entry.stages.get("denoise", 0.0) + seconds
+            entry.spent("denoise", began, ended)
 
     def _after_step(self, entry: Entry) -> None:
         state = entry.state
@@ -240,9 +245,9 @@ class Batcher:
     def _finish(self, entry: Entry, state: State) -> None:
         began = self._clock()
         decoded = self.engine.finish(state)
-        entry.stages["decode"] = self._clock() - began
+        entry.spent("decode", began, self._clock())
         self._active.remove(entry)
-        self._settle(entry, Made(decoded, state, tuple(entry.stages.items())), None)
+        self._settle(entry, Made(decoded, state, tuple(entry.stages.values())), None)
 
     def _fail(self, entry: Entry, error: Exception) -> None:
         if entry in self._active:

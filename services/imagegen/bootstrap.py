@@ -15,9 +15,11 @@ from servekit.app import App
 from servekit.channels import Link
 from servekit.device import DevicePlan, activate, plan_device
 from servekit.errors import ServingError
-from servekit.metrics import export_info, new_registry
+from servekit.metrics import new_registry
+from servekit.model_metrics import export_state
 from servekit.model_service import WATCH_METHOD, ModelServicer
-from servekit.residency import LoadFailed, ModelEvicted, ModelLoaded, ModelSpec, Residency, ResidencyEvent
+from servekit.residency import ModelSpec, Residency
+from servekit.tracing import from_environment
 from servekit.worker import DeviceWorker
 from services.imagegen import catalog as catalogs
 from services.imagegen.attempts import Attempts
@@ -73,14 +75,22 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     )
     generate = _generate(settings, catalog, offered, admission, residency, attempts, metrics)
     models = _model_servicer(catalog, offered, admission, residency, plan)
-    _export(registry, metrics, plan, admission, residency)
+    export_state(SERVICE, registry, plan, admission, residency, worker)
     life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden)
 
     def register(server: grpc.aio.Server) -> list[str]:
         image_service_pb2_grpc.add_ImageServiceServicer_to_server(ImageServicer(generate), server)
         return [image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name, *models.register(server)]
 
-    return App(settings, register, registry=registry, start=life.start, stop=life.stop, lasting=[WATCH_METHOD])
+    return App(
+        settings,
+        register,
+        registry=registry,
+        start=life.start,
+        stop=life.stop,
+        lasting=[WATCH_METHOD],
+        tracing=from_environment(SERVICE, VERSION),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +211,13 @@ def _residency(
 ) -> Residency[Batcher]:
     """Return the residency of all weights; rows that share weights are one entry."""
     loader = EngineLoader(
-        catalog, store, plan, worker, max_batch=settings.max_batch, on_batch=partial(_observe_batch, metrics)
+        catalog,
+        store,
+        plan,
+        worker,
+        max_batch=settings.max_batch,
+        on_batch=partial(_observe_batch, metrics),
+        on_out_of_memory=metrics.models.ran_out_of_memory,
     )
     specs = [_spec(row, plan) for row in catalog.models.values() if not row.base]
     return Residency(
@@ -209,7 +225,7 @@ def _residency(
         loader,
         budget_bytes=plan.budget_bytes,
         idle_timeout_s=settings.idle_timeout_s,
-        on_event=partial(_observe_residency, metrics),
+        on_event=metrics.models.observe,
     )
 
 
@@ -221,21 +237,6 @@ def _spec(row: ModelRow, plan: DevicePlan) -> ModelSpec:
 def _observe_batch(metrics: ImagegenMetrics, model: str, width: int, seconds: float) -> None:
     metrics.batch_size.labels(model).observe(width)
     metrics.step_seconds.labels(model).observe(seconds)
-
-
-def _observe_residency(metrics: ImagegenMetrics, event: ResidencyEvent) -> None:
-    match event:
-        case ModelLoaded():
-            metrics.loads.labels(event.model_id, "host" if event.from_host else "disk").inc()
-            metrics.load_seconds.labels(event.model_id).observe(event.seconds)
-            metrics.resident_bytes.labels(event.model_id).set(event.bytes)
-        case ModelEvicted():
-            metrics.evictions.labels(event.model_id, event.reason.value).inc()
-            metrics.resident_bytes.labels(event.model_id).set(0)
-        case LoadFailed(cancelled=False):
-            metrics.load_failures.labels(event.model_id, type(event.error).__name__).inc()
-        case _:
-            pass
 
 
 def _safety_check(settings: ImagegenSettings, plan: DevicePlan, worker: DeviceWorker) -> NsfwCheck | None:
@@ -263,19 +264,3 @@ def _limits(settings: ImagegenSettings) -> Limits:
 def _warm(settings: ImagegenSettings, catalog: Catalog, offered: frozenset[str]) -> tuple[ModelRow, ...]:
     rows = [catalog.default(offered) if each == "default" else catalog.get(each) for each in settings.warm]
     return tuple(row for row in rows if row is not None)
-
-
-def _export(
-    registry: CollectorRegistry,
-    metrics: ImagegenMetrics,
-    plan: DevicePlan,
-    admission: Admission,
-    residency: Residency[Batcher],
-) -> None:
-    facts = {"kind": plan.kind, "device": plan.device, "name": plan.name, "dtype": plan.dtype, "reason": plan.reason}
-    export_info(registry, "imagegen_device", "The device and why it was chosen.", facts)
-    metrics.watch("imagegen_queue_depth", "Requests that wait.", lambda: admission.queued)
-    metrics.watch("imagegen_running", "Requests being worked on.", lambda: admission.running)
-    metrics.watch("imagegen_queue_eta_seconds", "Seconds until a new request would start.", admission.eta_s)
-    metrics.watch("imagegen_budget_bytes", "Bytes that weights may take.", lambda: plan.budget_bytes)
-    metrics.watch("imagegen_used_bytes", "Bytes of weights on the device.", lambda: residency.status().used_bytes)

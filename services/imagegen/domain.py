@@ -135,6 +135,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the work on a picture: when, in seconds of a monotonic clock, and how long it had its turn."""
+
+    name: str
+    began: float
+    ended: float
+    seconds: float
+    """Less than between `began` and `ended` where others had turns in between."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """What an engine made of a job."""
 

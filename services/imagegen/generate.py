@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from servekit import tracing
 from servekit.admission import Admission
 from servekit.admission.queue import Pace
 from servekit.errors import PreconditionFailed
@@ -104,7 +105,8 @@ class Generate:
             deadline=deadline,
             on_queued=lambda position, eta_s: events.put(Queued(position, eta_s)),
         ) as ticket:
-            run.took("queue", ticket.queued_s)
+            self._metrics.queue_wait_seconds.labels(plan.row.weights).observe(ticket.queued_s, tracing.exemplar())
+            self._took(run, plan.row.id, "queue", ticket.queued_s)
             courses = await self._pictures(run, ticket.begin)
         events.put(self._summary(run, courses))
 
@@ -140,7 +142,7 @@ class Generate:
         request = run.plan.request
 
         def on_loaded(seconds: float) -> None:
-            run.took("load", seconds)
+            self._took(run, run.plan.row.id, "load", seconds)
             begin()
 
         return Course(
@@ -162,7 +164,7 @@ class Generate:
         accepted = await self._attempts.make(course)
         for stage, seconds in course.stages.items():
             run.took(stage, seconds)
-            self._metrics.stage_seconds.labels(course.row.id, stage).observe(seconds)
+            self._metrics.stage_seconds.labels(course.row.id, stage).observe(seconds, tracing.exemplar())
         if accepted is None:
             cause = course.attempts[-1].cause
             if cause is None:
@@ -178,9 +180,16 @@ class Generate:
         began = self._clock()
         facts = record(job, course.row.id, course.row.place, self._version)
         data = await encode(accepted.pixels, request.format, request.quality, facts)
-        run.took("encode_media", self._clock() - began)
+        self._took(run, course.row.id, "encode_media", self._clock() - began)
         height, width, _ = accepted.pixels.shape
         return Picture(course.index, request.format, data, job.seed, width, height, accepted.verdict)
+
+    def _took(self, run: _Run, model: str, stage: str, seconds: float) -> None:
+        """Note a stage that ends now."""
+        now = self._clock()
+        run.took(stage, seconds)
+        self._metrics.stage_seconds.labels(model, stage).observe(seconds, tracing.exemplar())
+        tracing.record(stage, now - seconds, now, model=model)
 
     def _stepped(self, run: _Run, index: int, done: int, total: int, preview: Pixels | None) -> None:
         """Tell of a step. Called on the device thread."""

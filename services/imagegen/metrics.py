@@ -1,10 +1,11 @@
 """Every metric of this service."""
 
-from collections.abc import Callable
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from servekit.model_metrics import ModelMetrics, queue_wait_histogram
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -33,17 +34,11 @@ class ImagegenMetrics:
             ("from_model", "to_model"),
             registry=registry,
         )
-        self.loads = self._counter("imagegen_model_loads_total", "Loads by origin: disk or host memory.", "origin")
-        self.load_seconds = self._histogram("imagegen_model_load_seconds", "Seconds to load a model.")
-        self.load_failures = self._counter("imagegen_model_load_failures_total", "Failed loads by error.", "error")
-        self.evictions = self._counter("imagegen_model_evictions_total", "Models that left the device.", "reason")
-        self.resident_bytes = Gauge(
-            "imagegen_model_resident_bytes", "Bytes of a model on the device.", ("model",), registry=registry
+        self.unsafe_score = self._histogram(
+            "imagegen_unsafe_score_ratio", "Scores of the safety check, 0 to 1.", buckets=_SHARES
         )
-
-    def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Export a gauge that is read when it is scraped."""
-        Gauge(name, documentation, registry=self._registry).set_function(read)
+        self.queue_wait_seconds = queue_wait_histogram("imagegen", registry, "model")
+        self.models = ModelMetrics("imagegen", registry)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, ("model", *labels), registry=self._registry)

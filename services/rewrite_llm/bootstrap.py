@@ -7,7 +7,6 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import grpc
-from prometheus_client import CollectorRegistry
 
 from atelier.models.v1 import models_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
@@ -16,9 +15,11 @@ from servekit.app import App
 from servekit.clock import SystemClock
 from servekit.device import DevicePlan, activate, plan_device
 from servekit.device.host import usable_memory
-from servekit.metrics import export_info, new_registry
+from servekit.metrics import new_registry
+from servekit.model_metrics import export_state
 from servekit.model_service import WATCH_METHOD, ModelServicer
-from servekit.residency import LoadFailed, ModelEvicted, ModelLoaded, ModelSpec, Residency, ResidencyEvent
+from servekit.residency import ModelSpec, Residency
+from servekit.tracing import from_environment
 from servekit.worker import DeviceWorker
 from services.rewrite_llm import catalog as catalogs
 from services.rewrite_llm.backends.resident import ResidentModel
@@ -71,7 +72,7 @@ def build(settings: RewriteSettings) -> App:
         plan=plan,
         libraries=_libraries(),
     )
-    _export(registry, metrics, plan, admission, residency)
+    export_state("rewrite", registry, plan, admission, residency, worker)
     life = _Life(worker, residency, model, row, plan)
 
     def register(server: grpc.aio.Server) -> Sequence[str]:
@@ -79,7 +80,15 @@ def build(settings: RewriteSettings) -> App:
         name = rewrite_service_pb2.DESCRIPTOR.services_by_name["RewriteService"].full_name
         return [name, *model_servicer.register(server)]
 
-    return App(settings, register, registry=registry, start=life.start, stop=life.stop, lasting=[WATCH_METHOD])
+    return App(
+        settings,
+        register,
+        registry=registry,
+        start=life.start,
+        stop=life.stop,
+        lasting=[WATCH_METHOD],
+        tracing=from_environment(SERVICE, VERSION),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,23 +164,8 @@ def _residency(
         loader,
         budget_bytes=plan.budget_bytes,
         idle_timeout_s=settings.idle_timeout_s,
-        on_event=partial(_observe, metrics),
+        on_event=metrics.models.observe,
     )
-
-
-def _observe(metrics: RewriteMetrics, event: ResidencyEvent) -> None:
-    match event:
-        case ModelLoaded():
-            metrics.loads.labels(event.model_id).inc()
-            metrics.load_seconds.labels(event.model_id).observe(event.seconds)
-            metrics.resident_bytes.labels(event.model_id).set(event.bytes)
-        case ModelEvicted():
-            metrics.evictions.labels(event.model_id, event.reason.value).inc()
-            metrics.resident_bytes.labels(event.model_id).set(0)
-        case LoadFailed(cancelled=False):
-            metrics.load_failures.labels(event.model_id, type(event.error).__name__).inc()
-        case _:
-            pass
 
 
 def _resident(
@@ -243,17 +237,3 @@ def _libraries() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _export(
-    registry: CollectorRegistry,
-    metrics: RewriteMetrics,
-    plan: DevicePlan,
-    admission: Admission,
-    residency: Residency[Engine],
-) -> None:
-    facts = {"kind": plan.kind, "device": plan.device, "name": plan.name, "dtype": plan.dtype, "reason": plan.reason}
-    export_info(registry, "rewrite_device", "The device and why it was chosen.", facts)
-    metrics.watch("rewrite_queue_depth", "Requests that wait.", lambda: admission.queued)
-    metrics.watch("rewrite_running", "Requests being worked on.", lambda: admission.running)
-    metrics.watch("rewrite_used_bytes", "Bytes of weights on the device.", lambda: residency.status().used_bytes)

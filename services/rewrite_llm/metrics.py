@@ -1,8 +1,8 @@
 """Every metric of this service. Labels are categories, rules and sources, never text."""
 
-from collections.abc import Callable
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from servekit.model_metrics import ModelMetrics, queue_wait_histogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
@@ -20,7 +20,7 @@ class RewriteMetrics:
             "defaulted",
         )
         self.margin = Histogram(
-            "rewrite_selection_margin",
+            "rewrite_selection_margin_ratio",
             "Difference of the two best shares.",
             ("source",),
             registry=registry,
@@ -55,23 +55,8 @@ class RewriteMetrics:
             registry=registry,
             buckets=(1, 2, 4, 8, 16, 32),
         )
-        self.loads = self._counter("rewrite_model_loads_total", "Models loaded.", "model")
-        self.load_seconds = Histogram(
-            "rewrite_model_load_seconds", "Seconds to load a model.", ("model",), registry=registry
-        )
-        self.load_failures = self._counter(
-            "rewrite_model_load_failures_total", "Loads that failed, by error.", "model", "error"
-        )
-        self.evictions = self._counter(
-            "rewrite_model_evictions_total", "Models that left the device, by reason.", "model", "reason"
-        )
-        self.resident_bytes = Gauge(
-            "rewrite_model_resident_bytes", "Bytes of a model on the device.", ("model",), registry=registry
-        )
-
-    def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Export a gauge that is read when it is scraped."""
-        Gauge(name, documentation, registry=self._registry).set_function(read)
+        self.queue_wait_seconds = queue_wait_histogram("rewrite", registry, "stage")
+        self.models = ModelMetrics("rewrite", registry)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, labels, registry=self._registry)

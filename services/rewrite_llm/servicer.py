@@ -9,6 +9,7 @@ import grpc
 
 from atelier.rewrite.v1 import rewrite_service_pb2 as wire
 from atelier.rewrite.v1 import rewrite_service_pb2_grpc
+from servekit import tracing
 from servekit.admission import Admission
 from services.rewrite_llm import convert
 from services.rewrite_llm.metrics import RewriteMetrics
@@ -60,9 +61,13 @@ class RewriteServicer(rewrite_service_pb2_grpc.RewriteServiceServicer):
     @asynccontextmanager
     async def _admitted(self, stage: str) -> AsyncIterator[float]:
         """Wait for a place and time what happens in it."""
-        async with self._admission.admit(stage):
+        async with self._admission.admit(stage) as ticket:
+            self._metrics.queue_wait_seconds.labels(stage).observe(ticket.queued_s)
             began = time.perf_counter()
             try:
                 yield began
             finally:
-                self._metrics.stage_seconds.labels(stage).observe(time.perf_counter() - began)
+                seconds, now = time.perf_counter() - began, time.monotonic()
+                self._metrics.stage_seconds.labels(stage).observe(seconds, tracing.exemplar())
+                tracing.record("queue", now - seconds - ticket.queued_s, now - seconds)
+                tracing.record(stage, now - seconds, now)

@@ -15,6 +15,7 @@ from atelier.voice.v1 import voice_service_pb2
 from servekit.app import App
 from servekit.clock import SystemClock
 from servekit.metrics import new_registry
+from servekit.tracing import from_environment
 from services.router.backends import targets
 from services.router.backends.channels import open_channel
 from services.router.backends.fleet import Fleet
@@ -30,6 +31,8 @@ from services.router.servicer import ImageServicer, RouterServicer
 from services.router.settings import RouterSettings
 from services.router.slots import Slots
 
+SERVICE = "router"
+VERSION = version("atelier-studio")
 _BLOCKLIST = Path(__file__).with_name("blocklist.toml")
 _IMAGES = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"]
 _VOICE = voice_service_pb2.DESCRIPTOR.services_by_name["VoiceService"]
@@ -45,7 +48,7 @@ _REPEATABLE = (
 
 def build(settings: RouterSettings) -> App:
     """Return the router's app; raises `ValueError` if a target is malformed."""
-    registry = new_registry("router", version("atelier-studio"))
+    registry = new_registry(SERVICE, VERSION)
     metrics = RouterMetrics(registry)
     imagegen = _fleet("imagegen", settings.imagegen_targets, settings, metrics)
     voice = _fleet("voice", settings.voice_targets, settings, metrics)
@@ -78,7 +81,8 @@ def build(settings: RouterSettings) -> App:
     async def stop() -> None:
         await asyncio.gather(judge.close(), *(fleet.stop() for fleet in fleets))
 
-    return App(settings, register, registry=registry, start=start, stop=stop)
+    tracing = from_environment(SERVICE, VERSION)
+    return App(settings, register, registry=registry, start=start, stop=stop, tracing=tracing)
 
 
 def _fleet(service: str, listed: str, settings: RouterSettings, metrics: RouterMetrics) -> Fleet:

@@ -11,32 +11,30 @@ class RouterMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.decisions = Counter(
-            "atelier_router_decisions_total", "Image requests routed.", ("model", "source", "kind"), registry=registry
+            "router_decisions_total", "Image requests routed.", ("model", "source", "kind"), registry=registry
         )
         self.decision_seconds = Histogram(
-            "atelier_router_decision_seconds", "Seconds per decision.", buckets=_DECISION_BUCKETS, registry=registry
+            "router_decision_seconds", "Seconds per decision.", buckets=_DECISION_BUCKETS, registry=registry
         )
         self.margin = Histogram(
-            "atelier_router_margin", "Difference of the two best scores.", buckets=_MARGIN_BUCKETS, registry=registry
+            "router_margin_ratio", "Difference of the two best scores.", buckets=_MARGIN_BUCKETS, registry=registry
         )
         self.degraded = Counter(
-            "atelier_router_degraded_total", "Judgements made without rewrite_llm.", ("stage",), registry=registry
+            "router_degraded_total", "Judgements made without rewrite_llm.", ("stage",), registry=registry
         )
         self.rewrites = Counter(
-            "atelier_router_rewrites_total", "Prompts rewritten, by category found.", ("category",), registry=registry
+            "router_rewrites_total", "Prompts rewritten, by category found.", ("category",), registry=registry
         )
         self.blocked = Counter(
-            "atelier_router_blocked_total", "Prompts refused, by category found.", ("category",), registry=registry
+            "router_blocked_total", "Prompts refused, by category found.", ("category",), registry=registry
         )
         self.retries = Counter(
-            "atelier_router_retries_total", "Requests moved to another replica.", ("backend",), registry=registry
+            "router_retries_total", "Requests moved to another replica.", ("backend",), registry=registry
         )
         self.backend_errors = Counter(
-            "atelier_router_backend_errors_total", "Failed calls.", ("backend", "code"), registry=registry
+            "router_backend_errors_total", "Failed calls.", ("backend", "code"), registry=registry
         )
         self.backend_up = Gauge(
-            "atelier_router_backend_up", "1 if the server answers and is healthy.", ("backend",), registry=registry
+            "router_backend_up", "1 if the server answers and is healthy.", ("backend",), registry=registry
         )
-        self.backend_in_flight = Gauge(
-            "atelier_router_backend_in_flight", "Calls under way.", ("backend",), registry=registry
-        )
+        self.backend_in_flight = Gauge("router_backend_in_flight", "Calls under way.", ("backend",), registry=registry)

@@ -6,12 +6,14 @@ added to the service's proto is relayed without any change here.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from services.router.hop import onward
+from servekit import tracing
+from services.router.hop import Hop, onward
 from services.router.slots import Slots
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -60,8 +62,9 @@ class Relay:
 
     def _single(self, kind: str, path: str) -> Callable[[Any, Context], Awaitable[bytes]]:
         async def relay(request: Any, context: Context) -> bytes:
-            with self._slots.one(), self._lease() as server:
-                answer: bytes = await self._begin(server, kind, path, request, context)
+            hop = self._hop(context)
+            with self._slots.one(), self._lease() as server, tracing.onward(path, hop.metadata) as metadata:
+                answer: bytes = await _begin(server, kind, path, request, replace(hop, metadata=metadata))
                 return answer
 
         return relay
@@ -70,8 +73,9 @@ class Relay:
         self, kind: str, path: str, announce: Announce | None
     ) -> Callable[[Any, Context], AsyncIterator[bytes]]:
         async def relay(request: Any, context: Context) -> AsyncIterator[bytes]:
-            with self._slots.one(), self._lease() as server:
-                call = self._begin(server, kind, path, request, context)
+            hop = self._hop(context)
+            with self._slots.one(), self._lease() as server, tracing.onward(path, hop.metadata) as metadata:
+                call = _begin(server, kind, path, request, replace(hop, metadata=metadata))
                 try:
                     if announce is not None:
                         yield announce(server.name)
@@ -82,7 +86,10 @@ class Relay:
 
         return relay
 
-    def _begin(self, server: Server, kind: str, path: str, request: Any, context: Context) -> Any:
-        """Open the call; `request` is the encoded message or the iterator of them."""
-        hop = onward(context.invocation_metadata(), self._margin_s)
-        return getattr(server.channel, kind)(path)(request, timeout=hop.timeout_s, metadata=hop.metadata)
+    def _hop(self, context: Context) -> Hop:
+        return onward(context.invocation_metadata(), self._margin_s)
+
+
+def _begin(server: Server, kind: str, path: str, request: Any, hop: Hop) -> Any:
+    """Open the call; `request` is the encoded message or the iterator of them."""
+    return getattr(server.channel, kind)(path)(request, timeout=hop.timeout_s, metadata=hop.metadata)

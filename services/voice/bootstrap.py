@@ -7,11 +7,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 
 import grpc
-from prometheus_client import CollectorRegistry
 
 from atelier.models.v1 import models_pb2
 from atelier.voice.v1 import voice_service_pb2, voice_service_pb2_grpc
@@ -20,9 +18,11 @@ from servekit.app import App
 from servekit.clock import SystemClock
 from servekit.device import DevicePlan
 from servekit.device.host import usable_cores, usable_memory
-from servekit.metrics import export_info, new_registry
+from servekit.metrics import new_registry
+from servekit.model_metrics import export_state
 from servekit.model_service import WATCH_METHOD, ModelServicer
-from servekit.residency import LoadFailed, ModelEvicted, ModelLoaded, ModelSpec, Residency, ResidencyEvent
+from servekit.residency import ModelSpec, Residency
+from servekit.tracing import from_environment
 from services.voice import catalog as catalogs
 from services.voice import families
 from services.voice.catalog import Catalog, ModelRow
@@ -102,14 +102,22 @@ def build(settings: VoiceSettings) -> App:
         plan=plan,
         libraries={name: version(name) for name in _LIBRARIES},
     )
-    _export(registry, metrics, plan, admission, residency)
+    export_state(SERVICE, registry, plan, admission, residency)
     life = _Life(catalog, made, book, store, residency, codecs, _warm(settings, catalog), plan)
 
     def register(server: grpc.aio.Server) -> list[str]:
         voice_service_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
         return [voice_service_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name, *models.register(server)]
 
-    return App(settings, register, registry=registry, start=life.start, stop=life.stop, lasting=[WATCH_METHOD])
+    return App(
+        settings,
+        register,
+        registry=registry,
+        start=life.start,
+        stop=life.stop,
+        lasting=[WATCH_METHOD],
+        tracing=from_environment(SERVICE, VERSION),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,22 +192,8 @@ def _residency(
         EngineLoader(catalog, made),
         budget_bytes=plan.budget_bytes,
         idle_timeout_s=settings.idle_timeout_s,
-        on_event=partial(_observe_residency, metrics),
+        on_event=metrics.models.observe,
     )
-
-
-def _observe_residency(metrics: VoiceMetrics, event: ResidencyEvent) -> None:
-    match event:
-        case ModelLoaded():
-            metrics.loads.labels(event.model_id).inc()
-            metrics.resident_bytes.labels(event.model_id).set(event.bytes)
-        case ModelEvicted():
-            metrics.evictions.labels(event.model_id, event.reason.value).inc()
-            metrics.resident_bytes.labels(event.model_id).set(0)
-        case LoadFailed(cancelled=False):
-            metrics.load_failures.labels(event.model_id, type(event.error).__name__).inc()
-        case _:
-            pass
 
 
 def _model(row: ModelRow, capabilities: Capabilities) -> models_pb2.Model:
@@ -220,18 +214,3 @@ def _model(row: ModelRow, capabilities: Capabilities) -> models_pb2.Model:
 
 def _warm(settings: VoiceSettings, catalog: Catalog) -> tuple[ModelRow, ...]:
     return tuple(catalog.default() if each == "default" else catalog.get(each) for each in settings.warm)
-
-
-def _export(
-    registry: CollectorRegistry,
-    metrics: VoiceMetrics,
-    plan: DevicePlan,
-    admission: Admission,
-    residency: Residency[Engine],
-) -> None:
-    facts = {"kind": plan.kind, "device": plan.device, "name": plan.name, "dtype": plan.dtype, "reason": plan.reason}
-    export_info(registry, "voice_device", "The device and why it was chosen.", facts)
-    metrics.watch("voice_queue_depth", "Requests that wait.", lambda: admission.queued)
-    metrics.watch("voice_running", "Requests being spoken.", lambda: admission.running)
-    metrics.watch("voice_queue_eta_seconds", "Seconds until a new request would start.", admission.eta_s)
-    metrics.watch("voice_used_bytes", "Bytes that loaded engines take.", lambda: residency.status().used_bytes)

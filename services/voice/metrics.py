@@ -1,8 +1,8 @@
 """Every metric of this service."""
 
-from collections.abc import Callable
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from servekit.model_metrics import ModelMetrics, queue_wait_histogram
 
 _SECONDS = (0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _FACTORS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -19,23 +19,21 @@ class VoiceMetrics:
         self.real_time_factor = self._histogram(
             "voice_real_time_factor", "Seconds of work per second of audio.", _FACTORS
         )
-        self.queue_wait_seconds = self._histogram("voice_queue_wait_seconds", "Seconds in the queue.", _SECONDS)
+        self.queue_wait_seconds = queue_wait_histogram("voice", registry, "model")
         self.underruns = self._counter("voice_underruns_total", "Audio that was made later than it was to be played.")
         self.characters = self._counter("voice_characters_total", "Characters spoken.")
         self.audio_seconds = self._counter("voice_audio_seconds_total", "Seconds of audio made.")
         self.sentences = self._counter("voice_sentences_total", "Sentences spoken.")
         self.retries = self._counter("voice_retries_total", "Attempts that led to another.", "cause", "remedy")
         self.rejections = self._counter("voice_rejections_total", "Sentences given up, by the last cause.", "cause")
-        self.loads = self._counter("voice_model_loads_total", "Engines loaded.")
-        self.load_failures = self._counter("voice_model_load_failures_total", "Failed loads by error.", "error")
-        self.evictions = self._counter("voice_model_evictions_total", "Engines unloaded.", "reason")
-        self.resident_bytes = Gauge(
-            "voice_model_resident_bytes", "Bytes that a loaded engine takes.", ("model",), registry=registry
+        self.stage_seconds = Histogram(
+            "voice_stage_seconds",
+            "Seconds by stage of a request.",
+            ("model", "stage"),
+            registry=registry,
+            buckets=_SECONDS,
         )
-
-    def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Export a gauge that is read when it is scraped."""
-        Gauge(name, documentation, registry=self._registry).set_function(read)
+        self.models = ModelMetrics("voice", registry)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, ("model", *labels), registry=self._registry)

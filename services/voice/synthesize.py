@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
+from servekit import tracing
 from servekit.admission import Admission
 from servekit.clock import Clock
 from servekit.residency import Residency
@@ -93,8 +94,10 @@ class Synthesize:
         )
         loan = Loan(self._residency, lambda model, fraction: outbox.post(Loading(model, fraction)))
         async with admitted as ticket, loan:
-            self._metrics.queue_wait_seconds.labels(order.model).observe(ticket.queued_s)
+            self._metrics.queue_wait_seconds.labels(order.model).observe(ticket.queued_s, tracing.exemplar())
+            self._took(order.model, "queue", ticket.queued_s)
             await loan.engine(order.model)
+            self._took(order.model, "load", request.total_s - ticket.queued_s)
             ticket.begin()
             waited = _Waited(request, ticket.queued_s, request.total_s - ticket.queued_s)
             await self._perform(order, parts, self._rungs(order, latents, loan), outbox, waited)
@@ -133,6 +136,7 @@ class Synthesize:
         await performance.run(parts)
         adjustments = tuple(_adjustments(order, can, rate))
         summary = _summary(order, performance, chain.seconds, watch.work_s, waited, adjustments)
+        self._took(order.model, "speak", watch.total_s)
         self._observe(summary, performance.underruns)
         outbox.post(summary)
 
@@ -154,6 +158,12 @@ class Synthesize:
             seed=order.seed if order.seed is not None else secrets.randbelow(SEEDS),
         )
 
+    def _took(self, model: str, stage: str, seconds: float) -> None:
+        """Note a stage that ends now."""
+        now = self._clock.monotonic()
+        self._metrics.stage_seconds.labels(model, stage).observe(seconds, tracing.exemplar())
+        tracing.record(stage, now - seconds, now, model=model)
+
     def _observe(self, summary: Summary, underruns: int) -> None:
         metrics, model = self._metrics, summary.model
         metrics.characters.labels(model).inc(summary.characters)
@@ -161,7 +171,7 @@ class Synthesize:
         metrics.audio_seconds.labels(model).inc(summary.audio_s)
         metrics.underruns.labels(model).inc(underruns)
         if summary.audio_s:
-            metrics.first_audio_seconds.labels(model).observe(summary.first_audio_s)
+            metrics.first_audio_seconds.labels(model).observe(summary.first_audio_s, tracing.exemplar())
             metrics.real_time_factor.labels(model).observe(summary.work_s / summary.audio_s)
 
 

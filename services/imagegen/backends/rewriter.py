@@ -8,6 +8,7 @@ import grpc
 from atelier.common.v1 import decision_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
 from servekit import context as serving
+from servekit import tracing
 from servekit.channels import Link
 from servekit.server import channel_options
 from services.imagegen.domain import RewrittenPrompt
@@ -15,6 +16,7 @@ from services.imagegen.domain import RewrittenPrompt
 logger = logging.getLogger(__name__)
 
 _MAX_MESSAGE_BYTES = 1024 * 1024
+_REWRITE = "/atelier.rewrite.v1.RewriteService/RewritePrompt"
 
 
 class GrpcRewriter:
@@ -34,9 +36,8 @@ class GrpcRewriter:
         request = rewrite_service_pb2.RewritePromptRequest(prompt=prompt, flagged_output=True)
         call = serving.find()
         try:
-            answer = await stub.RewritePrompt(
-                request, timeout=self._timeout_s, metadata=call.outgoing_metadata() if call else None
-            )
+            with tracing.onward(_REWRITE, call.outgoing_metadata() if call else ()) as metadata:
+                answer = await stub.RewritePrompt(request, timeout=self._timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             logger.warning("rewrite_llm at %s did not answer: %s", self._address, error.code().name)
             return None

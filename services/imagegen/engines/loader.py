@@ -1,10 +1,12 @@
 """Brings the catalog's models to the device for `servekit.residency`."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from servekit.device import DevicePlan, out_of_memory_as, release_unused
+from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.batching import Batcher
@@ -24,7 +26,11 @@ def choose_dtype(row: ModelRow, plan: DevicePlan) -> Dtype:
 
 
 class EngineLoader:
-    """`residency.Loader` of batchers. `on_batch(model_id, width, seconds)` hears of every step."""
+    """`residency.Loader` of batchers.
+
+    `on_batch(model_id, width, seconds)` hears of every step, `on_out_of_memory(model_id)` of work without room; both
+    are called on the device thread.
+    """
 
     def __init__(
         self,
@@ -35,6 +41,7 @@ class EngineLoader:
         *,
         max_batch: int,
         on_batch: Callable[[str, int, float], None],
+        on_out_of_memory: Callable[[str], None],
     ) -> None:
         self._catalog = catalog
         self._store = store
@@ -42,6 +49,7 @@ class EngineLoader:
         self._worker = worker
         self._max_batch = max_batch
         self._on_batch = on_batch
+        self._on_out_of_memory = on_out_of_memory
 
     async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Batcher]:
         """Fetch what is missing, then load it on the device thread, a component a turn."""
@@ -60,7 +68,7 @@ class EngineLoader:
         batcher = Batcher(
             engine,
             self._worker,
-            guard=partial(out_of_memory_as, self._plan),
+            guard=partial(self._guard, model_id),
             on_batch=lambda width, seconds: self._on_batch(model_id, width, seconds),
         )
         return Loaded(batcher, engine.resident_bytes)
@@ -69,6 +77,15 @@ class EngineLoader:
         """Give up the model; returns when its bytes are free."""
         del value  # the only reference
         await self._worker.run(lambda _: release_unused(self._plan))
+
+    @contextmanager
+    def _guard(self, model_id: str) -> Iterator[None]:
+        try:
+            with out_of_memory_as(self._plan):
+                yield
+        except DeviceOutOfMemory:
+            self._on_out_of_memory(model_id)
+            raise
 
     def _steps(
         self, row: ModelRow, root: Path, parts: dict[str, Path], on_progress: OnProgress

@@ -8,10 +8,13 @@ import grpc
 
 from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
 from atelier.models.v1 import model_service_pb2, model_service_pb2_grpc
+from servekit import tracing
 from servekit.errors import BackendUnavailable
 from services.router.backends.fleet import Fleet
 from services.router.domain import Replica
 from services.router.hop import Hop
+
+_GENERATE = "/atelier.imagegen.v1.ImageService/Generate"
 
 
 class ImageFleet:
@@ -34,12 +37,13 @@ class ImageFleet:
         """Stream the events of a generation; raises `ReplicaLost` if the server goes away."""
         with self._fleet.named(replica).lease() as server:
             stub = image_service_pb2_grpc.ImageServiceStub(server.channel)
-            call = stub.Generate(request, timeout=hop.timeout_s, metadata=hop.metadata)
-            try:
-                async for event in call:
-                    yield event
-            finally:
-                call.cancel()  # does nothing to a call that is over
+            with tracing.onward(_GENERATE, hop.metadata) as metadata:
+                call = stub.Generate(request, timeout=hop.timeout_s, metadata=metadata)
+                try:
+                    async for event in call:
+                        yield event
+                finally:
+                    call.cancel()  # does nothing to a call that is over
 
     @contextmanager
     def warming(self, replica: str, model: str, hop: Hop) -> Iterator[None]:

@@ -12,11 +12,13 @@ from purgatory.domain.model import ExcludeType, OpenedState
 
 from atelier.common.v1 import decision_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
+from servekit import tracing
 from servekit.context import current
 from services.router.domain import Finding, JudgeUnavailable, Model, Rewriting, Screening, Selection, Source, Verdict
 
 R = TypeVar("R")
 
+_SERVICE = "/atelier.rewrite.v1.RewriteService"
 _SUM_TOLERANCE = 0.01
 _TIMEOUTS = 5
 """Timeouts in a row after which a question is not asked for a while."""
@@ -59,19 +61,19 @@ class RewriteJudge:
             ],
             default_id=default,
         )
-        response = await self._ask("select", self._stub.SelectModel, request, self._decision_s)
+        response = await self._ask("SelectModel", self._stub.SelectModel, request, self._decision_s)
         return _sane(_selection, response, {each.id for each in candidates})
 
     async def screen(self, prompt: str) -> Screening:
         """Say whether the prompt may be used."""
         request = rewrite_service_pb2.ScreenPromptRequest(prompt=prompt)
-        response = await self._ask("screen", self._stub.ScreenPrompt, request, self._decision_s)
+        response = await self._ask("ScreenPrompt", self._stub.ScreenPrompt, request, self._decision_s)
         return _sane(_screening, response)
 
     async def rewrite(self, prompt: str, categories: Collection[str]) -> Rewriting | None:
         """Return a safe form of the prompt, or None if there is none."""
         request = rewrite_service_pb2.RewritePromptRequest(prompt=prompt, categories=categories)
-        response = await self._ask("rewrite", self._stub.RewritePrompt, request, self._rewrite_s)
+        response = await self._ask("RewritePrompt", self._stub.RewritePrompt, request, self._rewrite_s)
         return _sane(_rewriting, response, prompt)
 
     async def _ask(self, question: str, method: Callable[..., Awaitable[R]], request: Any, limit_s: float) -> R:
@@ -82,7 +84,8 @@ class RewriteJudge:
         breaker = nullcontext() if timeout_s < limit_s else await self._breakers.get_breaker(question)
         try:
             async with breaker:
-                return await method(request, timeout=timeout_s, metadata=call.outgoing_metadata())
+                with tracing.onward(f"{_SERVICE}/{question}", call.outgoing_metadata()) as metadata:
+                    return await method(request, timeout=timeout_s, metadata=metadata)
         except OpenedState:
             raise JudgeUnavailable("rewrite_llm was too slow again and again and is given a pause") from None
         except grpc.aio.AioRpcError as error:

@@ -28,8 +28,9 @@ def test_an_ended_call_is_counted_by_its_code(registry: CollectorRegistry, metho
 
 def test_an_ended_call_is_timed(registry: CollectorRegistry, method: MethodMetrics) -> None:
     method.ended(grpc.StatusCode.OK, 0.5)
-    assert registry.get_sample_value("grpc_server_handling_seconds_sum", LABELS) == 0.5
-    assert registry.get_sample_value("grpc_server_handling_seconds_bucket", {**LABELS, "le": "0.5"}) == 1
+    labels = {**LABELS, "grpc_code": "OK"}
+    assert registry.get_sample_value("grpc_server_handling_seconds_sum", labels) == 0.5
+    assert registry.get_sample_value("grpc_server_handling_seconds_bucket", {**labels, "le": "0.5"}) == 1
 
 
 def test_a_method_starts_at_zero(registry: CollectorRegistry, method: MethodMetrics) -> None:

@@ -34,7 +34,7 @@ async def test_the_summary_tells_what_was_done(client: Client) -> None:
     stages = {each.stage for each in summary.stages}
 
     assert (summary.model, list(summary.seeds), summary.images, summary.steps) == ("tiny_flux", [7], 1, 2)
-    assert {"queue", "load", "encode_text", "denoise", "decode", "encode_media"} == stages
+    assert {"queue", "load", "encode_text", "denoise", "decode", "check", "encode_media"} == stages
 
 
 async def test_progress_goes_up_to_the_last_step(client: Client) -> None:
@@ -194,4 +194,4 @@ async def test_what_happens_is_counted(start: Start) -> None:
     assert client.metric("imagegen_steps_total", model="tiny_flux") == 8
     assert client.metric("imagegen_verdicts_total", model="tiny_flux", verdict="accepted") == 2
     assert client.metric("imagegen_model_loads_total", model="tiny_flux", origin="disk") == 1
-    assert client.metric("imagegen_model_resident_bytes", model="tiny_flux") > 0
+    assert client.metric("imagegen_model_resident_bytes", model="tiny_flux", tier="device") > 0

@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from servekit.admission import Admission
+from servekit.device import DevicePlan
+from servekit.model_metrics import ModelMetrics, export_state
+from servekit.residency import (
+    EvictReason,
+    LoadFailed,
+    ModelEvicted,
+    ModelLoaded,
+    ModelSpec,
+    OutOfMemory,
+    Residency,
+    ResidencyEvent,
+)
+
+PLAN = DevicePlan("cpu", "cpu", "a CPU", "float32", None, (), 1, 1000, 900, "it is there")
+ROOM = ModelEvicted("a", EvictReason.ROOM, 2.0, 100, age_s=40.0, host_bytes=30, wanted_by="b")
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.mark.parametrize(
+    ("events", "name", "labels", "value"),
+    [
+        ([ModelLoaded("a", 1.5, 100, False)], "loads_total", {"model": "a", "origin": "disk"}, 1),
+        ([ModelLoaded("a", 1.5, 100, True)], "load_seconds_sum", {"model": "a", "origin": "host"}, 1.5),
+        ([ModelLoaded("a", 1.5, 100, False)], "resident_bytes", {"model": "a", "tier": "device"}, 100),
+        ([ROOM], "evictions_total", {"model": "a", "reason": "room", "wanted_by": "b"}, 1),
+        ([ROOM], "evicted_age_seconds_sum", {"model": "a", "reason": "room"}, 40),
+        ([ROOM], "unload_seconds_sum", {"model": "a"}, 2),
+        ([ModelLoaded("a", 1.5, 100, False), ROOM], "resident_bytes", {"model": "a", "tier": "device"}, 0),
+        ([ROOM], "resident_bytes", {"model": "a", "tier": "host"}, 30),
+        ([LoadFailed("a", 1, OSError(), False)], "load_failures_total", {"model": "a", "error": "OSError"}, 1),
+        ([LoadFailed("a", 1, OSError(), True)], "load_failures_total", {"model": "a", "error": "OSError"}, None),
+        ([OutOfMemory("a", 9, 1, True)], "out_of_memory_total", {"model": "a", "phase": "load"}, 1),
+    ],
+)
+def test_what_happens_to_a_model_is_counted(
+    registry: CollectorRegistry, events: list[ResidencyEvent], name: str, labels: dict[str, str], value: float | None
+) -> None:
+    metrics = ModelMetrics("toy", registry)
+    for event in events:
+        metrics.observe(event)
+    assert registry.get_sample_value(f"toy_model_{name}", labels) == value
+
+
+def test_work_without_room_is_counted(registry: CollectorRegistry) -> None:
+    ModelMetrics("toy", registry).ran_out_of_memory("a")
+    assert registry.get_sample_value("toy_model_out_of_memory_total", {"model": "a", "phase": "work"}) == 1
+
+
+async def test_the_state_is_read_when_it_is_asked_for(registry: CollectorRegistry) -> None:
+    admission = Admission(capacity=2, queue_limit=7)
+    residency: Residency[Any] = Residency([ModelSpec("a", 100)], loader=None, budget_bytes=900)  # type: ignore[arg-type]
+    export_state("toy", registry, PLAN, admission, residency)
+    assert registry.get_sample_value("toy_running") == 0
+    async with admission.admit("a"):
+        assert registry.get_sample_value("toy_running") == 1
+    assert registry.get_sample_value("toy_queue_limit") == 7
+    assert registry.get_sample_value("toy_budget_bytes") == 900
+    assert registry.get_sample_value("toy_used_bytes") == 0
+
+
+async def test_the_device_says_why_it_was_chosen(registry: CollectorRegistry) -> None:
+    residency: Residency[Any] = Residency([], loader=None, budget_bytes=900)  # type: ignore[arg-type]
+    export_state("toy", registry, PLAN, Admission(capacity=1, queue_limit=1), residency)
+    facts = {"kind": "cpu", "device": "cpu", "name": "a CPU", "dtype": "float32", "reason": "it is there"}
+    assert registry.get_sample_value("toy_device_info", facts) == 1
