@@ -14,6 +14,7 @@ from servekit.residency.models import (
     ResidencyStatus,
     UnknownModel,
 )
+from servekit.residency.ranking import Ranking, ReuseRate
 
 __all__ = [
     "Action",
@@ -36,10 +37,12 @@ __all__ = [
     "ModelStatus",
     "OnProgress",
     "OutOfMemory",
+    "Ranking",
     "Request",
     "RequestState",
     "Residency",
     "ResidencyEvent",
     "ResidencyStatus",
+    "ReuseRate",
     "UnknownModel",
 ]

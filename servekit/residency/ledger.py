@@ -21,6 +21,7 @@ from servekit.errors import DeviceOutOfMemory
 from servekit.residency.actions import Action, Advance, Drop, Evict, Load, Request, RequestState
 from servekit.residency.entry import Entry
 from servekit.residency.models import EvictReason, ModelBusy, ModelSpec, ModelState, ResidencyStatus
+from servekit.residency.ranking import Ranking, ReuseRate
 from servekit.residency.room import Room
 
 
@@ -28,9 +29,15 @@ class Ledger:
     """Bytes of one device (`budget_bytes`) and of the host-memory tier (`host_budget_bytes`, 0 for none)."""
 
     def __init__(
-        self, specs: Iterable[ModelSpec], *, budget_bytes: int, host_budget_bytes: int = 0, max_bypass: int = 8
+        self,
+        specs: Iterable[ModelSpec],
+        *,
+        budget_bytes: int,
+        host_budget_bytes: int = 0,
+        max_bypass: int = 8,
+        ranking: Ranking | None = None,
     ) -> None:
-        self.room = Room(specs, budget_bytes, host_budget_bytes)
+        self.room = Room(specs, budget_bytes, host_budget_bytes, ranking or ReuseRate())
         self._entries = self.room.entries
         self._waiting: list[Request] = []
         self._in_flight: Action | None = None
@@ -97,10 +104,11 @@ class Ledger:
         entry.last_used = now
 
     def pin(self, model_id: str, pinned: bool) -> None:
-        """Set or clear a pin. Does not load."""
+        """Set or clear a pin; does not load. A pin keeps what was about to leave, unless the device is over budget."""
         entry = self._entries[model_id]
         entry.pinned = pinned
-        if pinned and entry.doom is EvictReason.IDLE:
+        over_budget = entry.doom is EvictReason.MEMORY and self.room.free_bytes < 0
+        if pinned and entry.doom in (EvictReason.IDLE, EvictReason.MEMORY) and not over_budget:
             entry.doom = None
 
     def unload(self, model_id: str) -> None:
@@ -136,8 +144,6 @@ class Ledger:
         """The load ended well; the measured bytes replace the estimate."""
         entry = self._done(model_id)
         entry.placed(bytes_on_device=bytes_on_device, host_bytes=host_bytes, seconds=seconds, now=now)
-        self.room.used(entry)
-        self.room.kept_in_host(entry)
         for victim in self.room.overweight(entry):
             victim.doom = EvictReason.MEMORY
 
@@ -171,16 +177,13 @@ class Ledger:
         """The device reports the model's bytes free; `host_bytes` are kept in host memory."""
         entry = self._done(model_id)
         unload_asked_meanwhile = entry.doom is EvictReason.UNLOAD and host_bytes > 0
-        self.room.left_device(entry, for_room=reason is EvictReason.ROOM)
         entry.gone(host_bytes)
-        self.room.kept_in_host(entry)
         if unload_asked_meanwhile:
             entry.doom = EvictReason.UNLOAD
 
     def dropped(self, model_id: str) -> None:
         """The copy in host memory is gone."""
         entry = self._done(model_id)
-        self.room.left_host(entry, for_room=entry.doom is None)
         entry.host_bytes = 0
         if entry.state is ModelState.HOST:
             entry.gone(host_bytes=0)

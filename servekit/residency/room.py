@@ -5,19 +5,18 @@ from collections.abc import Collection, Iterable
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency.actions import Drop, Evict
 from servekit.residency.entry import Entry
-from servekit.residency.greedy_dual import GreedyDual
 from servekit.residency.models import EvictReason, ModelSpec, ModelState
+from servekit.residency.ranking import Ranking
 
 
 class Room:
     """The models' sizes against the budgets of the device and of the host-memory tier, in bytes."""
 
-    def __init__(self, specs: Iterable[ModelSpec], budget_bytes: int, host_budget_bytes: int) -> None:
+    def __init__(self, specs: Iterable[ModelSpec], budget_bytes: int, host_budget_bytes: int, ranking: Ranking) -> None:
         self.budget_bytes = budget_bytes
         self.host_budget_bytes = host_budget_bytes
         self.entries = {spec.model_id: Entry(spec) for spec in specs}
-        self._device = GreedyDual()
-        self._host = GreedyDual()
+        self._ranking = ranking
 
     @property
     def used_bytes(self) -> int:
@@ -37,29 +36,14 @@ class Room:
 
     def used(self, entry: Entry) -> None:
         """Note that a use of a model begins. Not its end: whoever is chosen to leave must not be spared for leaving."""
-        comes_back_by_copy = entry.bytes <= self.host_budget_bytes
-        cost = entry.restore_s if comes_back_by_copy else entry.load_s
-        self._device.touch(entry.spec.model_id, cost=cost, size=entry.bytes)
-
-    def kept_in_host(self, entry: Entry) -> None:
-        """Note a copy in host memory."""
-        if entry.host_bytes:
-            self._host.touch(entry.spec.model_id, cost=entry.load_s, size=entry.host_bytes)
-
-    def left_device(self, entry: Entry, *, for_room: bool) -> None:
-        """Forget a model that is off the device."""
-        self._device.forget(entry.spec.model_id, victim=for_room)
-
-    def left_host(self, entry: Entry, *, for_room: bool) -> None:
-        """Forget a copy that is gone from host memory."""
-        self._host.forget(entry.spec.model_id, victim=for_room)
+        self._ranking.touch(entry.spec.model_id)
 
     def missing_for(self, entry: Entry) -> int:
         """Return the bytes that must become free before a model can be loaded; 0 or less if it fits."""
         return entry.footprint(self.budget_bytes) - self.free_bytes
 
     def victims(self, entry: Entry) -> list[Entry]:
-        """Return what must leave so that `entry` fits: idle models first, each time the cheapest to bring back."""
+        """Return what must leave so that `entry` fits: idle models first, each time the one of least worth."""
         missing = self.missing_for(entry)
         chosen: list[Entry] = []
         for candidate in self._movable(entry):
@@ -107,8 +91,9 @@ class Room:
         missing = 0 if entry.host_bytes else entry.bytes - (self.host_budget_bytes - self.host_used_bytes)
         if missing <= 0:
             return Evict(model_id, reason, park=True)
+        worth = self._worth_in_host(entry, parked=True)
         cheaper = [
-            key for key in self.host_order() if key not in spare and self._host.outranks(entry.load_s, entry.bytes, key)
+            key for key in self.host_order() if key not in spare and self._worth_in_host(self.entries[key]) < worth
         ]
         if sum(self.entries[key].host_bytes for key in cheaper) < missing:
             return Evict(model_id, reason, park=False)
@@ -116,14 +101,25 @@ class Room:
 
     def host_order(self) -> list[str]:
         """Return the models with a copy in host memory, the first to give up in front."""
-        return self._host.order([key for key, entry in self.entries.items() if entry.host_bytes])
+        held = [entry for entry in self.entries.values() if entry.host_bytes]
+        return [entry.spec.model_id for entry in sorted(held, key=self._worth_in_host)]
+
+    def _worth_on_device(self, entry: Entry) -> float:
+        """Return what staying saves: a copy from host memory if there is one to come back from, else a load."""
+        cost_s = entry.restore_s if entry.host_bytes else entry.load_s
+        return self._ranking.worth(entry.spec.model_id, cost_s=cost_s, size=entry.bytes)
+
+    def _worth_in_host(self, entry: Entry, *, parked: bool = False) -> float:
+        """Return what a copy saves: a load, or the copying back while (and unless `parked`) it is on the device too."""
+        on_device = entry.occupies and not parked
+        cost_s = entry.restore_s if on_device else max(0.0, entry.load_s - entry.restore_s)
+        return self._ranking.worth(entry.spec.model_id, cost_s=cost_s, size=entry.bytes)
 
     def _movable(self, entry: Entry) -> list[Entry]:
-        """Return all others on the device that are not pinned: idle before leased, the cheapest first."""
-        keys = [
-            model_id
-            for model_id, each in self.entries.items()
+        """Return all others on the device that are not pinned: idle before leased, those of least worth first."""
+        movable = [
+            each
+            for each in self.entries.values()
             if each is not entry and each.state is ModelState.READY and not each.pinned
         ]
-        ordered = [self.entries[model_id] for model_id in self._device.order(keys)]
-        return sorted(ordered, key=lambda each: each.leases > 0)
+        return sorted(movable, key=lambda each: (each.leases > 0, self._worth_on_device(each)))

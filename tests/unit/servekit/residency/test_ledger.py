@@ -212,6 +212,16 @@ def test_a_pinned_model_stays() -> None:
     assert device.settle() == [evict("b"), load("c")]
 
 
+def test_a_pin_keeps_what_was_about_to_leave() -> None:
+    device = Device({"a": 2, "b": 2}, budget=10)
+    device.use("a")
+    device.ask("b")
+    device.ledger.evict_idle()
+    device.ledger.pin("a", True)
+    assert device.settle() == [load("b")]
+    assert device.state("a") is ModelState.READY
+
+
 @pytest.mark.parametrize(("pinned", "free"), [(False, 8), (True, 5)])
 def test_what_can_never_fit_fails_at_once(pinned: bool, free: int) -> None:
     device = Device({"a": 3, "huge": 9}, budget=8)
