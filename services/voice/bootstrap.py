@@ -158,7 +158,10 @@ class _Life:
 
 
 def _families(settings: VoiceSettings, catalog: Catalog) -> dict[str, Family]:
-    own = {"espeak": {"workers": settings.espeak_workers, "buffer_ms": settings.espeak_buffer_ms}}
+    own = {
+        "espeak": {"workers": settings.espeak_workers, "buffer_ms": settings.espeak_buffer_ms},
+        "piper": {"workers": settings.piper_workers},
+    }
     names = {row.family for row in catalog.rows.values()}
     return {name: families.create(name, **own.get(name, {})) for name in names}
 

@@ -50,6 +50,9 @@ class VoiceSettings(ServerSettings):
     espeak_buffer_ms: int = Field(default=20, ge=5, le=500)
     """Milliseconds of audio that espeak computes before it hands them over."""
 
+    piper_workers: int = Field(default=1, ge=1, le=16)
+    """Piper processes of a model, each with all its voices in memory; each speaks a sentence at a time on all cores."""
+
     @field_validator("warm", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

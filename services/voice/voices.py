@@ -3,8 +3,8 @@
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 
-from servekit.errors import Violation
-from services.voice.catalog import Catalog
+from servekit.errors import ModelUnavailable, Violation
+from services.voice.catalog import Catalog, CatalogError
 from services.voice.domain import Roster, UnknownVoice, Voice
 
 MOST_NAMED = 12
@@ -20,7 +20,11 @@ class VoiceBook:
         self._voices: dict[str, Voice] = {}
 
     def add(self, model: str, roster: Roster) -> None:
-        """Add the voices of a model."""
+        """Add the voices of a model. Raises `CatalogError` if its row's default voice is none of them."""
+        wanted, known = self._catalog.get(model).default_voice, [voice.id for voice in roster.voices]
+        if known and wanted not in known:
+            nearest = difflib.get_close_matches(wanted, known, n=3, cutoff=0) or known[:3]
+            raise CatalogError(f"{model}: default_voice: no voice {wanted!r}; nearest are {', '.join(nearest)}")
         self._rosters[model] = roster
         self._voices |= {voice.id: voice for voice in roster.voices}
 
@@ -61,7 +65,7 @@ class VoiceBook:
     ) -> tuple[Voice, list[Violation]]:
         """Return whom a request means, of all or those `made` of clips, and what is wrong; all three may be empty.
 
-        Raises `UnknownModel`, `UnknownVoice`; with violations the voice returned is only a guess.
+        Raises `UnknownModel`, `UnknownVoice`, `ModelUnavailable`; with violations the voice returned is only a guess.
         """
         if model:
             self._catalog.get(model)
@@ -72,7 +76,10 @@ class VoiceBook:
         found = self.default(model, language)
         if found is not None:
             return found, []
-        return self.listed(model=model)[0], [Violation("config.language", self._spoken(model, language))]
+        voices = self.listed(model=model)
+        if not voices:
+            raise ModelUnavailable(f"{model} has no voices of its own; name one that was made from a clip")
+        return voices[0], [Violation("config.language", self._spoken(model, language))]
 
     def _spoken(self, model: str, language: str) -> str:
         tags = sorted({tag for voice in self.listed(model=model) for tag in voice.languages})

@@ -8,7 +8,10 @@ from services.voice.ports import Capabilities
 AUDIBLE = 0.002
 """Amplitude above which something can be heard, about -54 dB."""
 LONGEST_HELD_S = 2.0
-"""Silence at the beginning is held back this long, so that a silent attempt can be made again unheard."""
+"""Silence at the beginning is held back this long, so that a silent attempt can be made again unheard.
+
+Of an engine that does not stream it is held back to the end, which costs nothing: its audio comes all at once.
+"""
 CLIPPED_AT = 0.9995
 MOST_CLIPPED = 0.05
 """Share of samples at full scale above which speech is noise."""
@@ -26,6 +29,7 @@ class Inspector:
         self._must_sound = not utterance.ssml and any(character.isalnum() for character in utterance.text)
         longest_s = SPARE_S + capabilities.max_seconds_per_character * len(utterance.text)
         self._most = float("inf") if utterance.ssml else longest_s * self._rate
+        self._most_held = LONGEST_HELD_S * self._rate if capabilities.streaming else float("inf")
         self._seen = self._clipped = 0
         self._audible = False
         self._held: list[Samples] = []
@@ -35,7 +39,7 @@ class Inspector:
         self._check(samples)
         if not self._audible and not self._sounds(samples):
             self._held.append(samples)
-            return np.empty(0, np.float32) if self._seen < LONGEST_HELD_S * self._rate else self._release()
+            return np.empty(0, np.float32) if self._seen < self._most_held else self._release()
         return np.concatenate((self._release(), samples)) if self._held else samples
 
     def finish(self) -> Samples:

@@ -1,21 +1,23 @@
 """espeak as an engine: a pool of processes, each lent to one utterance at a time."""
 
-import asyncio
 import math
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
 
 import numpy as np
 
 from servekit.errors import EngineFailure
 from services.voice.domain import EngineSpec, Piece, Roster, Samples, Utterance, Word
-from services.voice.engines.espeak import frames
-from services.voice.engines.espeak.frames import Task
-from services.voice.engines.espeak.process import EspeakProcess
+from services.voice.engines import frames
+from services.voice.engines.espeak import worker
+from services.voice.engines.espeak.tasks import Ready, Task
 from services.voice.engines.espeak.voices import roster
+from services.voice.engines.pool import ProcessPool
+from services.voice.engines.process import SpeechProcess
 from services.voice.ports import Capabilities
 
+NAME = "espeak"
 SAMPLE_RATE = 22050
 WORDS_PER_MINUTE = 175
 """espeak's own normal speed."""
@@ -43,51 +45,38 @@ class Family:
 
     async def roster(self, spec: EngineSpec) -> Roster:
         """Ask a process for its voices and end it."""
-        process, ready = await EspeakProcess.start(self._buffer_ms)
+        process, ready = await _start(self._buffer_ms)
         process.kill()
         return roster(spec.model, ready.voices, spec.default_voices)
 
     async def load(self, spec: EngineSpec) -> "EspeakEngine":
         """Start the processes."""
-        engine = EspeakEngine(self._workers, self._buffer_ms)
-        try:
-            await engine.start()
-        except BaseException:
-            await engine.close()
-            raise
-        return engine
+        pool = ProcessPool(partial(_started, self._buffer_ms), self._workers)
+        await pool.start()
+        return EspeakEngine(pool)
 
 
 class EspeakEngine:
-    """The pool. A process that breaks is replaced before its place is lent again."""
+    """Speaks through a pool."""
 
-    def __init__(self, workers: int, buffer_ms: int) -> None:
-        self._workers = workers
-        self._buffer_ms = buffer_ms
-        self._processes: set[EspeakProcess] = set()
-        self._idle: deque[EspeakProcess | None] = deque()
-        self._places = asyncio.Semaphore(workers)  # first come, first served, which asyncio.Queue is not
-
-    async def start(self) -> None:
-        """Start all processes."""
-        for _ in range(self._workers):
-            self._idle.append(await self._start_one())
+    def __init__(self, pool: ProcessPool) -> None:
+        self._pool = pool
 
     @property
     def resident_bytes(self) -> int:
         """Memory of all processes."""
-        return sum(process.resident_bytes for process in self._processes)
+        return self._pool.resident_bytes
 
     @property
     def pids(self) -> frozenset[int]:
         """Ids of the processes."""
-        return frozenset(process.pid for process in self._processes)
+        return self._pool.pids
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[Piece, None]:
         """Speak. Waits for an idle process, in the order of arrival. Raises `EngineFailure`."""
-        task = _task(utterance)
+        task = _task(utterance).to_bytes()
         spoken_to = 0
-        async with self._lent() as process, aclosing(process.speak(task)) as answer:
+        async with self._pool.lent() as process, aclosing(process.speak(task)) as answer:
             async for kind, payload in answer:
                 if kind == frames.AUDIO:
                     yield _samples(payload)
@@ -99,35 +88,20 @@ class EspeakEngine:
 
     async def close(self) -> None:
         """End all processes."""
-        for process in self._processes:
-            process.kill()
-        self._processes.clear()
+        self._pool.close()
 
-    @asynccontextmanager
-    async def _lent(self) -> AsyncIterator[EspeakProcess]:
-        """Lend a process; a place whose process died gets a new one first."""
-        async with self._places:
-            process = self._idle.popleft()
-            try:
-                if process is None or not process.alive:
-                    process = await self._replace(process)
-                yield process
-            finally:
-                self._idle.append(process)
 
-    async def _replace(self, dead: EspeakProcess | None) -> EspeakProcess:
-        if dead is not None:
-            dead.kill()
-            self._processes.discard(dead)
-        return await self._start_one()
+async def _start(buffer_ms: int) -> tuple[SpeechProcess, Ready]:
+    process, ready = await SpeechProcess.start(NAME, worker.__name__, str(buffer_ms))
+    return process, Ready.from_bytes(ready)
 
-    async def _start_one(self) -> EspeakProcess:
-        process, ready = await EspeakProcess.start(self._buffer_ms)
-        if ready.sample_rate != SAMPLE_RATE:
-            process.kill()
-            raise EngineFailure(f"espeak speaks at {ready.sample_rate} Hz instead of {SAMPLE_RATE}")
-        self._processes.add(process)
-        return process
+
+async def _started(buffer_ms: int) -> SpeechProcess:
+    process, ready = await _start(buffer_ms)
+    if ready.sample_rate != SAMPLE_RATE:
+        process.kill()
+        raise EngineFailure(f"espeak speaks at {ready.sample_rate} Hz instead of {SAMPLE_RATE}")
+    return process
 
 
 def _task(utterance: Utterance) -> Task:

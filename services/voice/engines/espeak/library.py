@@ -7,7 +7,7 @@ constants are those of `speak_lib.h`, espeak-ng 1.52.
 import ctypes
 from collections.abc import Callable, Iterator
 
-from services.voice.engines.espeak.frames import NativeVoice, Task
+from services.voice.engines.espeak.tasks import NativeVoice, Task
 
 _SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000

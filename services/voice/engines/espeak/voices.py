@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from services.voice.domain import Roster, Voice
-from services.voice.engines.espeak.frames import NativeVoice
+from services.voice.engines.espeak.tasks import NativeVoice
 
 FEMALE_VARIANT = "f2"
 _GENDERS = {1: "male", 2: "female"}

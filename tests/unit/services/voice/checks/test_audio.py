@@ -46,6 +46,14 @@ def test_long_silence_is_not_held_for_ever() -> None:
     assert len(checked.accept(constant(0, 1.0))) == 2.5 * RATE
 
 
+def test_what_comes_all_at_once_is_held_to_the_end() -> None:
+    utterance = Utterance("Hello.", VOICE, "en", seed=0)
+    checked = Inspector(utterance, Capabilities(sample_rate=RATE, streaming=False))
+    assert not len(checked.accept(constant(0, 9)))
+    with pytest.raises(Degenerate):
+        checked.finish()
+
+
 def test_silence_for_words_is_rejected() -> None:
     assert cause_of(inspector(), constant(0, 1)) is Cause.SILENT
 

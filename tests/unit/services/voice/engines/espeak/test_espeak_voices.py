@@ -1,7 +1,7 @@
 """espeak's list becomes ours; frames survive the journey."""
 
-from services.voice.engines.espeak import frames
-from services.voice.engines.espeak.frames import NativeVoice, Ready, Task
+from services.voice.engines import frames
+from services.voice.engines.espeak.tasks import NativeVoice, Ready, Task
 from services.voice.engines.espeak.voices import roster
 
 GB = NativeVoice("gmw/en", "English (Great Britain)", ((2, "en-gb"), (2, "en")), 1)

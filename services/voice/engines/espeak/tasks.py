@@ -1,31 +1,8 @@
-"""How the server and an espeak process talk: frames of a kind, a length and a payload, over one socket.
-
-To the process: `SPEAK` (JSON, see `Task`), `CANCEL`. From it: `READY` (JSON: rate, voices), then for each `SPEAK` any
-number of `AUDIO` (16-bit little-endian samples) and `WORD`, and one `DONE` or `FAILED` (text).
-"""
+"""What the server and an espeak process say to each other, in espeak's own terms."""
 
 import json
-import struct
 from dataclasses import asdict, dataclass
 from typing import Any, Self
-
-HEADER = struct.Struct("<cI")
-"""Kind, and length of the payload in bytes."""
-WORD_PAYLOAD = struct.Struct("<iid")
-"""Offset and length in code points, start in seconds."""
-
-SPEAK = b"S"
-CANCEL = b"C"
-READY = b"R"
-AUDIO = b"A"
-WORD = b"W"
-DONE = b"D"
-FAILED = b"F"
-
-
-def pack(kind: bytes, payload: bytes = b"") -> bytes:
-    """Return a whole frame."""
-    return HEADER.pack(kind, len(payload)) + payload
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,32 @@
-"""The server's side of one espeak process."""
+"""The server's side of one engine process."""
 
 import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import psutil
 
 from servekit.errors import EngineFailure
-from services.voice.engines.espeak import frames
-from services.voice.engines.espeak.frames import Ready, Task
+from services.voice.engines import frames
 
 START_LIMIT_S = 30.0
 Frame = tuple[bytes, bytes]
 """Kind and payload."""
 
 
-class EspeakProcess:
+class SpeechProcess:
     """One utterance at a time. When it breaks or is killed, `alive` turns False and it is of no more use."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        name: str,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
+        self._name = name
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -30,29 +34,34 @@ class EspeakProcess:
         self._in_order = True
 
     @classmethod
-    async def start(cls, buffer_ms: int) -> tuple["EspeakProcess", Ready]:
-        """Start a process and wait until it can speak. Raises `EngineFailure`."""
+    async def start(cls, name: str, module: str, *arguments: str) -> tuple["SpeechProcess", bytes]:
+        """Run a Python module with `Line`, and return it with the payload of its `READY`. Raises `EngineFailure`."""
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours)
             try:
-                process = _spawn(theirs, buffer_ms)
+                process = _spawn(theirs, module, arguments)
             except OSError as error:
                 writer.close()
-                raise EngineFailure(f"an espeak process could not be started: {error}") from error
-        started = cls(process, reader, writer)
+                raise EngineFailure(f"a process of {name} could not be started: {error}") from error
+        started = cls(name, process, reader, writer)
+        try:
+            return started, await started._ready()
+        except BaseException:
+            started.kill()
+            raise
+
+    async def _ready(self) -> bytes:
         try:
             async with asyncio.timeout(START_LIMIT_S):
-                kind, payload = await started._next_frame()
-        except BaseException as error:
-            started.kill()
-            if isinstance(error, TimeoutError):
-                raise EngineFailure(f"an espeak process was not ready after {START_LIMIT_S:.0f} s") from error
-            raise
+                kind, payload = await self._next_frame()
+        except TimeoutError as error:
+            raise EngineFailure(f"a process of {self._name} was not ready after {START_LIMIT_S:.0f} s") from error
+        if kind == frames.FAILED:
+            raise EngineFailure(f"a process of {self._name} could not begin: {payload.decode()}")
         if kind != frames.READY:
-            started.kill()
-            raise EngineFailure(f"an espeak process began with a frame of kind {kind!r}")
-        return started, Ready.from_bytes(payload)
+            raise EngineFailure(f"a process of {self._name} began with a frame of kind {kind!r}")
+        return payload
 
     @property
     def alive(self) -> bool:
@@ -72,12 +81,12 @@ class EspeakProcess:
         except psutil.NoSuchProcess:
             return 0
 
-    async def speak(self, task: Task) -> AsyncGenerator[Frame, None]:
-        """Yield `AUDIO` and `WORD` frames. Closing the generator stops the process within one buffer of audio.
+    async def speak(self, task: bytes) -> AsyncGenerator[Frame, None]:
+        """Yield `AUDIO` and `WORD` frames. Closing the generator stops the process at its next look at the line.
 
-        Raises `EngineFailure` if espeak refuses or the process breaks.
+        Raises `EngineFailure` if the engine refuses or the process breaks.
         """
-        self._send(frames.SPEAK, task.to_bytes())
+        self._send(frames.SPEAK, task)
         self._speaking = True
         try:
             while True:
@@ -85,7 +94,7 @@ class EspeakProcess:
                 if kind in (frames.DONE, frames.FAILED):
                     self._speaking = False
                     if kind == frames.FAILED:
-                        raise EngineFailure(f"espeak: {payload.decode()}")
+                        raise EngineFailure(f"{self._name}: {payload.decode()}")
                     return
                 yield kind, payload
         finally:
@@ -120,13 +129,14 @@ class EspeakProcess:
             return kind, await self._reader.readexactly(length) if length else b""
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             self.kill()
-            raise EngineFailure(f"espeak process {self.pid} is gone, exit status {self._process.returncode}") from error
+            gone = f"process {self.pid} of {self._name} is gone, exit status {self._process.returncode}"
+            raise EngineFailure(gone) from error
 
 
-def _spawn(channel: socket.socket, buffer_ms: int) -> "subprocess.Popen[bytes]":
-    """Start the worker with the socket as its input and output, in a session of its own: signals go to the server.
+def _spawn(channel: socket.socket, module: str, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start the module with the socket as its input and output, in a session of its own: signals go to the server.
 
     `subprocess` does not fork the Python process, which would hang a busy gRPC server.
     """
-    command = [sys.executable, "-m", "services.voice.engines.espeak.worker", str(buffer_ms)]
+    command = [sys.executable, "-m", module, *arguments]
     return subprocess.Popen(command, stdin=channel.fileno(), stdout=channel.fileno(), start_new_session=True)
