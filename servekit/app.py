@@ -18,6 +18,7 @@ from servekit.calls import Authenticate, Calls, peer_identity
 from servekit.device import DeviceUnavailable
 from servekit.errors import ServingError
 from servekit.gate import Gate
+from servekit.heartbeat import Heartbeat
 from servekit.interceptors import CallInterceptor
 from servekit.settings import ServerSettings, from_environment
 from servekit.tracing import Tracing
@@ -40,7 +41,8 @@ class App:
 
     `register` adds the servicers and returns their services' full names. `start` makes the service ready (device,
     warm-up); calls are refused until it returns. `stop` runs once `start` was begun, so it must cope with a `start`
-    that failed half-way. `lasting` names the methods without a natural end, see `Gate`.
+    that failed half-way. `lasting` names the methods without a natural end, see `Gate`. `heartbeat` says whether the
+    device is alive; without one the server is, as long as it answers.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class App:
         authenticate: Authenticate | None = None,
         lasting: Collection[str] = (),
         tracing: Tracing | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self.settings = settings
         self._register = register
@@ -65,6 +68,7 @@ class App:
         self._authenticate = authenticate or (peer_identity if settings.tls_client_ca_file else None)
         self._lasting = lasting
         self._tracing = tracing
+        self._heartbeat = heartbeat
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -86,6 +90,9 @@ class App:
             await self._start()
             gate.open()
             await health.serving()
+            if self._heartbeat is not None:
+                watch = asyncio.create_task(self._heartbeat.watch(health.alive), name="heartbeat")
+                stack.callback(watch.cancel)
             logger.info("ready after %.1f s, serving %s", time.monotonic() - began, ", ".join(services))
             stack.push_async_callback(self._drain, grpc_server, health, gate)
             yield address
@@ -111,9 +118,12 @@ class App:
         return address
 
     async def _drain(self, grpc_server: grpc.aio.Server, health: server.Health, gate: Gate) -> None:
-        """Turn away new calls, let those in flight finish, and end what is left after the grace with a status."""
+        """Turn unhealthy and go on serving until that is noticed; then finish what is in flight, within the grace.
+
+        Nothing is refused before the port closes; gRPC itself turns away what comes then. What outlives the grace
+        ends with a status.
+        """
         logger.info("draining")
-        gate.close()
         await health.draining()
         await asyncio.sleep(self.settings.drain_delay_s)
         gate.end_lasting()

@@ -4,23 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
-from servekit.errors import DeadlineExceeded, Draining, ModelLoading, Unavailable
+from servekit.errors import DeadlineExceeded, Draining, ModelLoading
 
 T = TypeVar("T")
 
 _RETRY_AFTER_S = 1.0
 
 
-def _starting() -> Unavailable:
-    return ModelLoading("the server is starting", retry_after_s=_RETRY_AFTER_S)
-
-
-def _draining() -> Unavailable:
-    return Draining("the server is shutting down", retry_after_s=_RETRY_AFTER_S)
-
-
 class Gate:
-    """Closed until the server is ready, open while it serves, closed for good once it drains.
+    """Closed until the server is ready, then open for good: once it drains, gRPC itself keeps newcomers out.
 
     `lasting` are the full names of methods whose calls have no natural end (a watch): they get no default deadline,
     and are ended when the server drains instead of holding it up. So are health checks and reflection
@@ -29,16 +21,13 @@ class Gate:
 
     def __init__(self, lasting: Collection[str] = ()) -> None:
         self._lasting = frozenset(lasting)
-        self._refusal: Callable[[], Unavailable] | None = _starting
+        self._ready = False
+        self._draining = False
         self._inside: dict[asyncio.Timeout, str] = {}
 
     def open(self) -> None:
         """Let calls in."""
-        self._refusal = None
-
-    def close(self) -> None:
-        """Refuse new calls for good; those inside go on."""
-        self._refusal = _draining
+        self._ready = True
 
     def end_lasting(self) -> None:
         """End the calls that would not end by themselves."""
@@ -55,10 +44,11 @@ class Gate:
     async def admit(self, method: str, limit_s: float | None, work: Callable[[], Awaitable[T]]) -> T:
         """Do `work` inside the gate, for at most `limit_s` seconds.
 
-        Raises `Unavailable` if the gate is closed or closes on it, `DeadlineExceeded` after `limit_s`.
+        Raises `ModelLoading` before the gate is open, `Draining` if the call was ended, `DeadlineExceeded` after
+        `limit_s`.
         """
-        if self._refusal is not None and not is_infrastructure(method):
-            raise self._refusal()
+        if not (self._ready or is_infrastructure(method)):
+            raise ModelLoading("the server is starting", retry_after_s=_RETRY_AFTER_S)
         scope = asyncio.timeout(limit_s)
         self._inside[scope] = method
         try:
@@ -67,11 +57,14 @@ class Gate:
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise self._refusal() if self._refusal else DeadlineExceeded(f"not done within {limit_s} s") from None
+            if self._draining:
+                raise Draining("the server is shutting down", retry_after_s=_RETRY_AFTER_S) from None
+            raise DeadlineExceeded(f"not done within {limit_s} s") from None
         finally:
             del self._inside[scope]
 
     def _end(self, applies: Callable[[str], bool]) -> None:
+        self._draining = True
         now = asyncio.get_running_loop().time()
         for scope, method in self._inside.items():
             if applies(method) and not scope.expired():

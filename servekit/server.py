@@ -65,8 +65,12 @@ def bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
     return f"{host}:{port}"
 
 
+LIVENESS = "liveness"
+"""Name under which health checks ask whether the process should be restarted, not whether it wants calls."""
+
+
 class Health:
-    """The health of a server and all its services, which rises and falls together."""
+    """The health of a server and all its services, which rises and falls together, and its liveness, which does not."""
 
     def __init__(self, services: Sequence[str]) -> None:
         self._services = ("", *services)
@@ -75,11 +79,17 @@ class Health:
     async def add_to(self, server: grpc.aio.Server) -> None:
         """Serve health as NOT_SERVING; grpc's own servicer would start as SERVING."""
         await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self.alive(True)
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def serving(self) -> None:
         """Say that calls are welcome."""
         await self._set(health_pb2.HealthCheckResponse.SERVING)
+
+    async def alive(self, alive: bool) -> None:
+        """Say whether the process still does its work; if not, it should be restarted."""
+        statuses = health_pb2.HealthCheckResponse
+        await self._servicer.set(LIVENESS, statuses.SERVING if alive else statuses.NOT_SERVING)
 
     async def draining(self) -> None:
         """Say for good that they are not."""

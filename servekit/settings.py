@@ -42,7 +42,7 @@ class ServerSettings(BaseSettings):
     """Seconds a call may take when its caller set no deadline; `none` for no limit."""
 
     drain_delay_s: float = Field(default=0.0, ge=0)
-    """Seconds between turning unhealthy and closing the port, for load balancers to notice."""
+    """Seconds between turning unhealthy and closing the port, for load balancers to notice; calls are still served."""
     grace_s: float = Field(default=30.0, ge=0)
     """Seconds that calls in flight get to finish once the port is closed."""
 

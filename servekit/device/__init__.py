@@ -1,7 +1,7 @@
 """Which device, which dtype, how many threads and bytes, and why. Torch is imported inside functions only."""
 
 from servekit.device.arch import ArchVerdict, serves
-from servekit.device.memory import activate, free_bytes, out_of_memory_as, release_unused
+from servekit.device.memory import activate, exercise, free_bytes, out_of_memory_as, release_unused
 from servekit.device.plan import DevicePlan, DeviceUnavailable, plan_device
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "DevicePlan",
     "DeviceUnavailable",
     "activate",
+    "exercise",
     "free_bytes",
     "out_of_memory_as",
     "plan_device",

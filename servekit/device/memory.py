@@ -3,7 +3,7 @@
 import gc
 import re
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from servekit.device.host import usable_memory
 from servekit.device.plan import DevicePlan
@@ -35,6 +35,19 @@ def free_bytes(plan: DevicePlan) -> int:
     import torch
 
     return int(torch.cuda.mem_get_info(plan.device)[0])
+
+
+def exercise(plan: DevicePlan) -> None:
+    """Add on the device and wait for the sum; on the device thread. Raises whatever a device that is lost raises.
+
+    A device without room for it is no lost device.
+    """
+    import torch
+
+    with suppress(DeviceOutOfMemory), out_of_memory_as(plan):
+        total = (torch.ones(16, device=plan.device) + 1).sum().item()
+        if total != 32:
+            raise RuntimeError(f"1 + 1 gave {total / 16} on {plan.device}")
 
 
 def release_unused(plan: DevicePlan) -> None:

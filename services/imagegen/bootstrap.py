@@ -13,8 +13,10 @@ from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
 from servekit.admission import Admission
 from servekit.app import App
 from servekit.channels import Link
-from servekit.device import DevicePlan, activate, plan_device
+from servekit.clock import SystemClock
+from servekit.device import DevicePlan, activate, exercise, plan_device
 from servekit.errors import ServingError
+from servekit.heartbeat import Heartbeat
 from servekit.metrics import new_registry
 from servekit.model_metrics import export_state
 from servekit.model_service import WATCH_METHOD, ModelServicer
@@ -90,6 +92,9 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
         stop=life.stop,
         lasting=[WATCH_METHOD],
         tracing=from_environment(SERVICE, VERSION),
+        heartbeat=Heartbeat(
+            lambda: worker.run(lambda _: exercise(plan)), clock=SystemClock(), stalled_after_s=settings.stalled_after_s
+        ),
     )
 
 

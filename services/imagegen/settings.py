@@ -47,6 +47,8 @@ class ImagegenSettings(BackendSettings):
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of weights where the model has no wish of its own."""
+    stalled_after_s: float = Field(default=600.0, gt=0)
+    """Seconds a trivial task may wait for the device before liveness checks fail; longer than its longest step."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; `none` lets the device plan choose."""
     memory_fraction: float = Field(default=0.8, gt=0, le=1)

@@ -13,8 +13,9 @@ from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
 from servekit.admission import Admission
 from servekit.app import App
 from servekit.clock import SystemClock
-from servekit.device import DevicePlan, activate, plan_device
+from servekit.device import DevicePlan, activate, exercise, plan_device
 from servekit.device.host import usable_memory
+from servekit.heartbeat import Heartbeat
 from servekit.metrics import new_registry
 from servekit.model_metrics import export_state
 from servekit.model_service import WATCH_METHOD, ModelServicer
@@ -88,6 +89,11 @@ def build(settings: RewriteSettings) -> App:
         stop=life.stop,
         lasting=[WATCH_METHOD],
         tracing=from_environment(SERVICE, VERSION),
+        heartbeat=Heartbeat(
+            lambda: worker.run(lambda _: None if row.engine == RULES else exercise(plan)),
+            clock=SystemClock(),
+            stalled_after_s=settings.stalled_after_s,
+        ),
     )
 
 

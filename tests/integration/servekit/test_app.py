@@ -1,6 +1,7 @@
 """The life of an app inside one process; `test_process.py` has signals and exit codes."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -153,9 +154,11 @@ async def test_an_address_that_is_taken_is_reported() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Unary", "Each"])
-async def test_draining_finishes_what_is_in_flight_and_refuses_the_rest(unused_tcp_port: int, kind: str) -> None:
+async def test_draining_finishes_what_is_in_flight_and_refuses_what_comes_after(
+    unused_tcp_port: int, kind: str
+) -> None:
     once = Once()
-    async with running(unused_tcp_port, once, drain_delay_s=0.2, grace_s=30) as run:
+    async with running(unused_tcp_port, once, grace_s=30) as run:
         toy = ToyClient(run.channel)
         await run.channel.channel_ready()
         answer = asyncio.create_task(toy.ask(kind, "hello", wait_for_ready=True))
@@ -164,13 +167,53 @@ async def test_draining_finishes_what_is_in_flight_and_refuses_the_rest(unused_t
         await watch.read()
         run.stop()
         await watch.read()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await watch.read()  # the watch has ended, so the port is closed
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await toy.ask(kind, "too late")
         once.released.set()
         assert await answer == ["hello"]
         await run.task
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert _reason(caught.value) == "DRAINING"
+
+
+async def test_calls_are_served_until_load_balancers_had_time_to_notice(unused_tcp_port: int) -> None:
+    async with running(unused_tcp_port, drain_delay_s=0.2) as run:
+        await run.channel.channel_ready()
+        watch = health_pb2_grpc.HealthStub(run.channel).Watch(health_pb2.HealthCheckRequest())
+        await watch.read()
+        run.stop()
+        assert (await watch.read()).status == NOT_SERVING
+        assert await ToyClient(run.channel).ask("Unary", "in time") == ["in time"]
+
+
+async def test_a_client_that_watches_health_loses_nothing_when_one_of_two_servers_goes(
+    unused_tcp_port_factory: Callable[[], int],
+) -> None:
+    """As in a rolling update behind a headless service: the client goes round the healthy ones and repeats nothing."""
+    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
+    config = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+    async with (
+        running(ports[0], drain_delay_s=0.3) as first,
+        running(ports[1]),
+        grpc.aio.insecure_channel(
+            "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports),
+            options=[("grpc.service_config", json.dumps(config))],
+        ) as channel,
+        asyncio.TaskGroup() as asking,
+    ):
+        stop_asking = asyncio.Event()
+
+        async def ask_on() -> None:
+            while not stop_asking.is_set():
+                assert await ToyClient(channel).ask("Unary", "hello", wait_for_ready=True) == ["hello"]
+
+        for _ in range(8):
+            asking.create_task(ask_on())
+        await ToyClient(channel).ask("Unary", "hello", wait_for_ready=True)
+        first.stop()
+        await first.task
+        stop_asking.set()
 
 
 async def test_what_outlives_the_grace_ends_with_a_status(unused_tcp_port: int) -> None:

@@ -35,23 +35,21 @@ async def test_an_open_gate_admits() -> None:
     assert await gate.admit("/a.B/C", None, _answer) == "answer"
 
 
-async def test_a_closed_gate_refuses_because_the_server_drains() -> None:
+async def test_a_gate_that_drains_still_admits_what_grpc_let_in() -> None:
     gate = Gate()
     gate.open()
-    gate.close()
-    with pytest.raises(Draining) as caught:
-        await gate.admit("/a.B/C", None, _answer)
-    assert caught.value.retry_after_s
+    gate.end_lasting()
+    assert await gate.admit("/a.B/C", None, _answer) == "answer"
 
 
-@pytest.mark.parametrize("prepare", [lambda gate: None, Gate.close])
+@pytest.mark.parametrize("prepare", [lambda gate: None, Gate.end_lasting])
 async def test_health_checks_always_enter(prepare: Callable[[Gate], None]) -> None:
     gate = Gate()
     prepare(gate)
     assert await gate.admit(HEALTH, None, _answer) == "answer"
 
 
-async def test_closing_leaves_those_inside_alone() -> None:
+async def test_draining_leaves_those_inside_alone() -> None:
     gate = Gate()
     gate.open()
     may_go = asyncio.Event()
@@ -61,7 +59,7 @@ async def test_closing_leaves_those_inside_alone() -> None:
         return "done"
 
     task = await _inside(gate, "/a.B/C", work)
-    gate.close()
+    gate.end_lasting()
     may_go.set()
     assert await task == "done"
 
@@ -71,10 +69,10 @@ async def test_lasting_calls_are_ended_by_themselves(method: str) -> None:
     gate = Gate(lasting=["/a.B/Watch"])
     gate.open()
     lasting, other = await _inside(gate, method), await _inside(gate, "/a.B/C")
-    gate.close()
     gate.end_lasting()
-    with pytest.raises(Draining):
+    with pytest.raises(Draining) as caught:
         await lasting
+    assert caught.value.retry_after_s
     assert not other.done()
     gate.end_all()
     with pytest.raises(Draining):
@@ -102,7 +100,6 @@ async def test_ending_twice_is_harmless() -> None:
     gate = Gate()
     gate.open()
     task = await _inside(gate, "/a.B/C")
-    gate.close()
     gate.end_all()
     gate.end_all()
     with pytest.raises(Draining):

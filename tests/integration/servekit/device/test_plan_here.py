@@ -4,11 +4,12 @@ import gc
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from servekit.device import activate, free_bytes, out_of_memory_as, plan_device, release_unused
+from servekit.device import activate, exercise, free_bytes, out_of_memory_as, plan_device, release_unused
 from servekit.device.probe import probe_gpus
 from servekit.errors import DeviceOutOfMemory
 
@@ -26,6 +27,16 @@ def test_a_plan_is_made_and_applied() -> None:
         release_unused(plan)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_device_that_is_there_does_its_exercise() -> None:
+    exercise(plan_device("cpu", threads=1))
+
+
+def test_a_device_that_is_gone_fails_its_exercise() -> None:
+    plan = replace(plan_device("cpu", threads=1), device="cuda:7")
+    with pytest.raises((AssertionError, RuntimeError)):
+        exercise(plan)
 
 
 def test_a_cpu_plan_is_cheap() -> None:
