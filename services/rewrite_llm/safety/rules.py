@@ -1,5 +1,6 @@
 """Apply the safety rules to a text: what is found where, and how to say it innocently."""
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,8 +107,9 @@ class RuleSet:
         self, category: Category, rule: Rule, parts: _Parts, view: View, spoken: Callable[[], str]
     ) -> Iterator[Hit]:
         languages: dict[tuple[int, int], list[str]] = defaultdict(list)
+        surroundings = _Surroundings(rule, parts)
         for term in parts[_Part.TERM]:
-            if _fires(rule, term, parts):
+            if surroundings.let_fire(term):
                 languages[view.span(term.start, term.end)].append(term.payload.language)
         verdict = self._policy.verdict(category, rule)
         for (start, end), codes in languages.items():
@@ -127,17 +129,40 @@ def _phrases(rules: Iterable[tuple[Category, Rule]]) -> Iterator[tuple[str, _Use
             yield from ((phrase, _Use(index, part)) for phrase in phrases)
 
 
-def _fires(rule: Rule, term: Match[_Use], parts: _Parts) -> bool:
-    def close(part: _Part) -> bool:
-        return any(_is_near(term, other, rule.within) for other in parts[part])
+class _Surroundings:
+    """What of a rule, besides its terms, stands where in a text."""
 
-    if any(term.overlaps(innocent) for innocent in parts[_Part.INNOCENT]) or close(_Part.UNLESS_NEAR):
-        return False
-    return not rule.near or close(_Part.NEAR)
+    def __init__(self, rule: Rule, parts: _Parts) -> None:
+        self._needs_company = bool(rule.near)
+        self._within = rule.within or None
+        self._near, self._unless, self._innocent = (
+            _InOrder(parts[part]) for part in (_Part.NEAR, _Part.UNLESS_NEAR, _Part.INNOCENT)
+        )
+
+    def let_fire(self, term: Match[_Use]) -> bool:
+        """Tell whether the rule's conditions hold for a term."""
+        if any(term.overlaps(each) for each in self._innocent.around(term, 0)):
+            return False
+        if any(not each.lies_in(term) for each in self._unless.around(term, self._within)):
+            return False
+        return not self._needs_company or any(not each.lies_in(term) for each in self._near.around(term, self._within))
 
 
-def _is_near(term: Match[_Use], other: Match[_Use], within: int) -> bool:
-    return not other.lies_in(term) and (not within or term.distance(other) <= within)
+class _InOrder:
+    """Matches by their first word, so that those around a place are found without looking at all."""
+
+    def __init__(self, matches: Iterable[Match[_Use]]) -> None:
+        self._matches = sorted(matches, key=lambda each: each.first)
+        self._firsts = [each.first for each in self._matches]
+        self._longest = max((each.last - each.first for each in self._matches), default=0)
+
+    def around(self, term: Match[_Use], within: int | None) -> Iterator[Match[_Use]]:
+        """Yield the matches with at most `within` words between them and `term`; all if None."""
+        if within is None:
+            return iter(self._matches)
+        start = bisect_left(self._firsts, term.first - within - self._longest)
+        end = bisect_right(self._firsts, term.last + within)
+        return (each for each in self._matches[start:end] if term.distance(each) <= within)
 
 
 def _wording(rule: Rule, languages: Sequence[str], spoken: Callable[[], str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from services.rewrite_llm.domain import Candidate
-from services.rewrite_llm.text.normalise import View, views
+from services.rewrite_llm.text.normalise import View, folded
 from services.rewrite_llm.text.phrases import Lexicon
 
 _LATER_STRENGTH = 0.7
@@ -63,7 +63,7 @@ class Keywords:
 
     def score(self, candidates: Sequence[Candidate], text: str) -> tuple[float, ...]:
         """Return log-odds in the order of the candidates; all equal if nothing in the prompt speaks for any."""
-        view = views(text)[0]
+        view = folded(text)
         wishes, words = self._wanted(view), _words(view.text)
         return tuple(_SHARPNESS * _likeness(self._profile(each), wishes, words) for each in candidates)
 
@@ -74,7 +74,7 @@ class Keywords:
         return _unit({topic: self._weights[topic] * math.sqrt(len(found)) for topic, found in places.items()})
 
     def _read(self, candidate: Candidate) -> _Profile:
-        told = views(f"{' '.join(candidate.tags)}. {candidate.strengths}")[0]
+        told = folded(f"{' '.join(candidate.tags)}. {candidate.strengths}")
         named = dict.fromkeys(match.payload for match in self._claims.find(told))
         weights = {topic: _LATER_STRENGTH**place for place, topic in enumerate(named)}
         return _Profile(_unit(weights), _words(told.text))

@@ -9,7 +9,8 @@ letters drawn out ("nuuude"). Word lists are folded by the same function, so fol
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 # Letters that look Latin and have no compatibility decomposition: the part of Unicode TR 39 that occurs in practice.
 _CONFUSABLES = dict(
@@ -22,10 +23,14 @@ _CONFUSABLES = dict(
 _ALPHABETS = (0x1F1E6, 0x1F130, 0x1F150, 0x1F170)  # regional indicators; letters in squares, discs and filled squares
 _BLANKS = frozenset("\u115f\u1160\u2800")  # letters and symbols that show nothing
 _DROPPED = frozenset({"Mn", "Me", "Cf", "Cc", "Co", "Cs"})
+_ASCII = {code: chr(code).lower() if chr(code).isprintable() else " " for code in range(128)}
+_LONGEST_SPELLING = 8  # a character that stands for whole sentences (U+FDFA) is nobody's disguise of a word
 
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "@": "a", "$": "s", "!": "i"}
 _ELL = _LEET | {"1": "l", "!": "l"}
-_MIXED_WORD = re.compile(r"(?=[\w@$!]*[^\W\d_])(?=[^\W\d_]*[\d@$!])[\w@$!]*[\w@$]")
+_WORD = re.compile(r"[\w@$!]+")
+_LETTER = re.compile(r"[^\W\d_]")
+_STAND_IN = re.compile(r"[\d@$!]")
 _SPACED = re.compile(r"(?<![^\W_])[^\W_]([\W_]{1,2})[^\W_](?:\1[^\W_])+(?![^\W_])")
 _CUT = re.compile(r"(?<=[^\W\d_])[-._~+/\\]+(?=[^\W\d_])")
 _MASK = re.compile(r"(?<=[^\W\d_])[*#](?=[*#]?[^\W\d_])|(?<=[^\W\d_][*#])[*#](?=[^\W\d_])")
@@ -43,7 +48,7 @@ class View:
     """
 
     text: str
-    origins: tuple[int, ...]
+    origins: tuple[int, ...] = field(hash=False)
     solid: bool = False
 
     def span(self, start: int, end: int) -> tuple[int, int]:
@@ -53,35 +58,40 @@ class View:
 
 def fold(text: str) -> str:
     """Return `text` in its folded form: lower case, no accents, nothing invisible, Latin look-alikes Latin."""
-    return _folded(text).text
+    return folded(text).text
 
 
 def views(text: str) -> tuple[View, ...]:
     """Return the distinct readings of `text`, the folded one first; a plain text has only that one."""
-    return tuple(dict.fromkeys(_views(_folded(text))))
+    return tuple(dict.fromkeys(_views(folded(text))))
 
 
-def _views(folded: View) -> Iterator[View]:
-    yield folded
-    for digits in (_LEET, _ELL):
-        plain = _edit(folded, _unleet(folded.text, digits))
-        yield plain
-        yield _edit(plain, {at: "" for cut in _CUT.finditer(plain.text) for at in range(*cut.span())})
+def _views(first: View) -> Iterator[View]:
+    yield first
+    for spelt in dict.fromkeys(_edit(first, edits) for edits in _unleet(first.text)):
+        yield spelt
+        yield _edit(spelt, {at: "" for cut in _CUT.finditer(spelt.text) for at in range(*cut.span())})
+        drawn_out = [run.span() for run in _DRAWN_OUT.finditer(spelt.text)]
         for kept in (1, 2):
-            yield _edit(plain, _shorten(plain.text, kept))
+            yield _edit(spelt, {at: "" for start, end in drawn_out for at in range(start + kept, end)})
+    masks = [mask.start() for mask in _MASK.finditer(first.text)]
     for vowel in "aeiou":
-        yield _edit(folded, {mask.start(): vowel for mask in _MASK.finditer(folded.text)})
-    yield from _runs(folded)
+        yield _edit(first, dict.fromkeys(masks, vowel))
+    yield from _runs(first)
 
 
-def _folded(text: str) -> View:
+def folded(text: str) -> View:
+    """Return the first view of `text`: its folded form, and where that came from."""
+    if text.isascii():
+        return View(text.translate(_ASCII), tuple(range(len(text) + 1)))
     pairs = [(char, at) for at, original in enumerate(text) for char in _fold_char(original)]
     return View("".join(char for char, _ in pairs), (*(at for _, at in pairs), len(text)))
 
 
+@lru_cache(maxsize=4096)
 def _fold_char(char: str) -> str:
     if char.isascii():
-        return char.lower() if char.isprintable() else " "
+        return _ASCII[ord(char)]
     if unicodedata.category(char) in {"Zl", "Zp", "Zs"}:
         return " "
     for first in _ALPHABETS:
@@ -90,7 +100,7 @@ def _fold_char(char: str) -> str:
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())
     return "".join(
         _CONFUSABLES.get(each, each)
-        for each in plain
+        for each in (plain if len(plain) <= _LONGEST_SPELLING else char)
         if unicodedata.category(each) not in _DROPPED and each not in _BLANKS
     )
 
@@ -102,18 +112,22 @@ def _edit(view: View, edits: Edits) -> View:
     return View("".join(char for char, _ in kept), (*(origin for _, origin in kept), view.origins[-1]))
 
 
-def _unleet(text: str, letters: Mapping[str, str]) -> Edits:
-    words = _MIXED_WORD.finditer(text)
-    return {at: letters.get(text[at], text[at]) for word in words for at in range(*word.span())}
+def _unleet(text: str) -> tuple[Edits, Edits]:
+    """Return both readings of the digits and signs of words that have letters too.
+
+    A "!" at the end of a word ends a sentence.
+    """
+    words = _WORD.finditer(text) if _STAND_IN.search(text) else ()
+    found = ((word.start(), word.group().rstrip("!")) for word in words)
+    mixed = [(start, word) for start, word in found if _STAND_IN.search(word) and _LETTER.search(word)]
+    places = [(start + at, char) for start, word in mixed for at, char in enumerate(word)]
+    digits, ell = ({at: letters[char] for at, char in places if char in letters} for letters in (_LEET, _ELL))
+    return digits, ell
 
 
-def _shorten(text: str, kept: int) -> Edits:
-    return {at: "" for run in _DRAWN_OUT.finditer(text) for at in range(run.start() + kept, run.end())}
-
-
-def _runs(folded: View) -> Iterator[View]:
-    for run in _SPACED.finditer(folded.text):
-        letters = [at for at in range(*run.span()) if folded.text[at].isalnum()]
-        origins = tuple(folded.origins[at] for at in letters)
-        text = "".join(_LEET.get(folded.text[at], folded.text[at]) for at in letters)
+def _runs(view: View) -> Iterator[View]:
+    for run in _SPACED.finditer(view.text):
+        letters = [at for at in range(*run.span()) if view.text[at].isalnum()]
+        origins = tuple(view.origins[at] for at in letters)
+        text = "".join(_LEET.get(view.text[at], view.text[at]) for at in letters)
         yield View(text, (*origins, origins[-1] + 1), solid=True)

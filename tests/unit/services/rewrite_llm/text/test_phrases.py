@@ -67,3 +67,17 @@ def test_distance_counts_the_words_between() -> None:
 @given(st.lists(st.sampled_from(["red", "green", "blue"]), min_size=1, max_size=8))
 def test_every_occurrence_of_a_word_is_found(words: list[str]) -> None:
     assert len(found(["green"], " ".join(words))) == words.count("green")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text", "count"),
+    [
+        ("ab*", "ab" * 2000, 1),
+        ("*ab", "ab" * 2000, 1),
+        ("ab* cd", "abx cd " * 500, 500),
+        ("nude", "n u d e " * 500, 500),
+    ],
+)
+def test_words_of_any_length_and_number_are_found(phrase: str, text: str, count: int) -> None:
+    lexicon = Lexicon([(phrase, phrase)])
+    assert sum(1 for view in views(text) for _ in lexicon.find(view)) == count
