@@ -38,7 +38,7 @@ class SelectModel:
         default = default_id or candidates[0].id
         if len(candidates) == 1:
             return Selection(default, (Share(default, 1.0),), 1.0, False, Source.RULES, "it is the only candidate")
-        text = self._orders.clean(prompt)
+        text = self._orders.clean(prompt, [each.id for each in candidates])
         answer = await self._consultant.ask(lambda llm: llm.choose(candidates, text), self._llm_limit_s)
         log_odds, source = answer.value, Source.LLM
         if log_odds is None:
