@@ -1,5 +1,6 @@
-"""An image server without a device: every picture is ready at once. `python -m bench._pictures` prints its address.
+"""An image server without a device. `python -m bench._pictures` prints its address.
 
+A request names the milliseconds between two of the 20 steps as its guidance; 0 makes a picture that is ready at once.
 It speaks the real protos on the real runtime, so that what is measured in front of it is all there is to measure.
 """
 
@@ -21,22 +22,26 @@ from servekit.settings import ServerSettings
 
 _MODELS = "atelier.models.v1.ModelService"
 _PICTURE = bytes(range(256)) * 4096
-"""One MiB: 16 chunks."""
+"""One MiB."""
+_CHUNK_BYTES = 256 * 1024
+"""As imagegen has it."""
 _STEPS = 20
 
 Event = image_service_pb2.GenerateResponse
 
 
 class Pictures(image_service_pb2_grpc.ImageServiceServicer):
-    """Sends the progress and the chunks of a picture of one MiB as fast as they are taken."""
+    """Sends the progress and the chunks of a picture of one MiB."""
 
     async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:  # noqa: N802
         """Stream a picture."""
         for step in range(_STEPS):
+            if request.guidance:
+                await asyncio.sleep(request.guidance / 1000)
             yield Event(progress=types_pb2.Progress(step=step + 1, total=_STEPS))
         digest = hashlib.sha256(_PICTURE).hexdigest()
         yield Event(image=image_service_pb2.ImageHeader(size_bytes=len(_PICTURE), sha256=digest))
-        for number, piece in enumerate(split(_PICTURE)):
+        for number, piece in enumerate(split(_PICTURE, _CHUNK_BYTES)):
             yield Event(chunk=types_pb2.Chunk(data=piece, offset=number * len(piece)))
         yield Event(summary=image_service_pb2.Summary(model=request.model, images=1))
 

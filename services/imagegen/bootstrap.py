@@ -81,7 +81,8 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden)
 
     def register(server: grpc.aio.Server) -> list[str]:
-        image_service_pb2_grpc.add_ImageServiceServicer_to_server(ImageServicer(generate), server)
+        servicer = ImageServicer(generate, settings.chunk_bytes)
+        image_service_pb2_grpc.add_ImageServiceServicer_to_server(servicer, server)
         return [image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name, *models.register(server)]
 
     return App(

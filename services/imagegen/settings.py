@@ -56,6 +56,8 @@ class ImagegenSettings(BackendSettings):
     idle_timeout_s: float | None = Field(default=None, gt=0)
     """Seconds after which an unused model leaves the device; `none` for never."""
 
+    chunk_bytes: int = Field(default=256 * 1024, ge=1024, le=1024 * 1024)
+    """Largest piece of a picture in one message, in bytes; a message costs the same to send whatever its size."""
     max_batch: int = Field(default=8, ge=1, le=64)
     """Pictures that share a forward pass at most."""
     max_running: int = Field(default=8, ge=1)
