@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 
 from servekit import logging as logs
 from servekit import metrics, server
-from servekit.calls import Authenticate, Calls, peer_identity
+from servekit.access import guard_of
+from servekit.calls import Calls
 from servekit.device import DeviceUnavailable
 from servekit.errors import ServingError
 from servekit.gate import Gate
@@ -53,7 +54,6 @@ class App:
         registry: CollectorRegistry,
         start: Hook = _nothing,
         stop: Hook = _nothing,
-        authenticate: Authenticate | None = None,
         lasting: Collection[str] = (),
         tracing: Tracing | None = None,
         heartbeat: Heartbeat | None = None,
@@ -65,7 +65,7 @@ class App:
         self._loop_metrics = metrics.LoopMetrics(registry)
         self._start = start
         self._stop = stop
-        self._authenticate = authenticate or (peer_identity if settings.tls_client_ca_file else None)
+        self._guard = guard_of(settings, registry)
         self._lasting = lasting
         self._tracing = tracing
         self._heartbeat = heartbeat
@@ -79,10 +79,12 @@ class App:
         services = self._register(grpc_server)
         health = server.Health(services)
         await health.add_to(grpc_server)
-        server.add_reflection(grpc_server, services)
+        if self.settings.reflection != "off":
+            server.add_reflection(grpc_server, services)
         async with AsyncExitStack() as stack:
             if self._tracing is not None:
                 stack.push_async_callback(self._tracing.close)
+            stack.callback(self._guard.close)
             address = await self._listen(grpc_server, stack)
             stack.push_async_callback(self._stop)
             stack.push_async_callback(grpc_server.stop, None)
@@ -98,8 +100,13 @@ class App:
             yield address
 
     def _interceptor(self, gate: Gate) -> CallInterceptor:
-        limit_s = self.settings.default_deadline_s
-        calls = Calls(gate, default_deadline_s=limit_s, authenticate=self._authenticate, tracing=self._tracing)
+        calls = Calls(
+            gate,
+            self._guard,
+            default_deadline_s=self.settings.default_deadline_s,
+            guard_reflection=self.settings.reflection == "guarded",
+            tracing=self._tracing,
+        )
         return CallInterceptor(calls, self._metrics, logs.log_content if self.settings.log_prompts else None)
 
     async def _listen(self, grpc_server: grpc.aio.Server, stack: AsyncExitStack) -> str:

@@ -6,15 +6,15 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeAlias
-from urllib.parse import unquote
 
 import grpc
 
 from servekit import status
-from servekit.context import CALLER_KEY, REQUEST_ID_KEY, RequestContext, activate, current
+from servekit.access import Credentials, Guard
+from servekit.context import REQUEST_ID_KEY, RequestContext, activate, current
 from servekit.errors import Cancelled, ServingError
 from servekit.gate import Gate, is_infrastructure
 from servekit.metrics import MethodMetrics
@@ -22,14 +22,10 @@ from servekit.tracing import Tracing
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Body: TypeAlias = Callable[[Any, ServicerContext], Awaitable[Any]]
-Authenticate: TypeAlias = Callable[[ServicerContext], str]
-"""Names the caller; raises `Unauthenticated` or `PermissionDenied`."""
 
 logger = logging.getLogger("servekit.rpc")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_MAX_NAME = 256
-"""Characters kept of a caller's name."""
 _LATE_S, _LATE_FRACTION = 0.05, 0.02
 """A caller gives up before the deadline he sent reaches zero here: his clock started earlier, and gRPC rounds up."""
 _OUR_FAULT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
@@ -41,14 +37,16 @@ class Calls:
     def __init__(
         self,
         gate: Gate,
+        guard: Guard,
         *,
         default_deadline_s: float | None,
-        authenticate: Authenticate | None,
+        guard_reflection: bool = False,
         tracing: Tracing | None = None,
     ) -> None:
         self._gate = gate
+        self._guard = guard
         self._default_deadline_s = default_deadline_s
-        self._authenticate = authenticate
+        self._unguarded = ("/grpc.health.",) if guard_reflection else ("/grpc.",)
         self._tracing = tracing
 
     async def run(self, method: str, metrics: MethodMetrics, body: Body, request: Any, context: ServicerContext) -> Any:
@@ -58,8 +56,8 @@ class Calls:
         limit_s = self._arrive(method, context)
         code, failure = grpc.StatusCode.UNKNOWN, None
         try:
-            self._check_caller(method, context)
-            response = await self._gate.admit(method, limit_s, partial(body, request, context))
+            with await self._admit(method, context):
+                response = await self._gate.admit(method, limit_s, partial(body, request, context))
             code = _chosen_code(context) or grpc.StatusCode.OK
             return response
         except (Exception, asyncio.CancelledError) as error:
@@ -75,9 +73,7 @@ class Calls:
         finally:
             seconds = time.perf_counter() - started
             metrics.ended(code, seconds)
-            _log(context, code, seconds, failure)
-            if (trace := current().trace) is not None:
-                trace.end(code.name)
+            self._record(context, code, seconds, failure)
 
     def _arrive(self, method: str, context: ServicerContext) -> float | None:
         """Make the call's `RequestContext` current and return the limit that is ours to keep, in seconds."""
@@ -93,11 +89,20 @@ class Calls:
         activate(RequestContext(request_id=request_id, caller="", method=method, deadline=deadline, trace=trace))
         return limit_s
 
-    def _check_caller(self, method: str, context: ServicerContext) -> None:
-        """Make the caller known; a server that authenticates nobody believes what a service before it says."""
-        if not is_infrastructure(method):
-            name = told_caller(context) if self._authenticate is None else self._authenticate(context)
-            activate(replace(current(), caller=name))
+    async def _admit(self, method: str, context: ServicerContext) -> AbstractContextManager[None]:
+        if method.startswith(self._unguarded):
+            return nullcontext()
+        return await self._guard.admit(method, Credentials.of(context))
+
+    def _record(
+        self, context: ServicerContext, code: grpc.StatusCode, seconds: float, failure: BaseException | None
+    ) -> None:
+        call, peer = current(), context.peer().rpartition(":")[0]
+        if not call.method.startswith(self._unguarded):
+            self._guard.ended(code.name, failure, peer)
+        _log(peer, code, seconds, failure)
+        if call.trace is not None:
+            call.trace.end(code.name)
 
 
 def _judged(error: BaseException) -> BaseException:
@@ -139,13 +144,7 @@ def _request_id(context: ServicerContext) -> str:
     return str(uuid.uuid4())
 
 
-def told_caller(context: ServicerContext) -> str:
-    """Return the caller that the service before this one names, empty if it names none."""
-    told = next((value for key, value in context.invocation_metadata() or () if key == CALLER_KEY), "")
-    return unquote(str(told))[:_MAX_NAME]
-
-
-def _log(context: ServicerContext, code: grpc.StatusCode, seconds: float, failure: BaseException | None) -> None:
+def _log(peer: str, code: grpc.StatusCode, seconds: float, failure: BaseException | None) -> None:
     call = current()
     ours = code in _OUR_FAULT
     level = logging.ERROR if ours else logging.DEBUG if is_infrastructure(call.method) else logging.INFO
@@ -156,14 +155,8 @@ def _log(context: ServicerContext, code: grpc.StatusCode, seconds: float, failur
         "code": code.name,
         "seconds": round(seconds, 6),
         "caller": call.caller,
-        "peer": context.peer().rpartition(":")[0],
+        "peer": peer,
     }
     if isinstance(failure, ServingError):
         facts["reason"] = failure.reason
     logger.log(level, "call ended", extra=facts, exc_info=failure if ours else None)
-
-
-def peer_identity(context: ServicerContext) -> str:
-    """Return the name in the caller's TLS certificate: its first alternative name, else its common name."""
-    names = context.peer_identities() or ()
-    return next((name.decode(errors="replace") for name in names), "")

@@ -13,6 +13,8 @@ REQUEST_ID_KEY = "x-request-id"
 """The metadata key of the request id, in and out."""
 CALLER_KEY = "x-atelier-caller"
 """The metadata key under which one service tells the next for whom it calls: the caller's name, percent-encoded."""
+PRIORITY_KEY = "x-atelier-priority"
+"""The metadata key under which it tells the highest priority that the caller's requests may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +30,22 @@ class RequestContext:
     """When the answer is due, in `time.monotonic` seconds; None for a call that may last for ever."""
     trace: "CallTrace | None" = None
     """The span of this call; None where tracing is off."""
+    via: str = ""
+    """The service that calls for him; empty if he does so himself."""
+    credential: str = ""
+    """By what he, or that service, proved who he is, for instance `key 3f2a9c1b`; no secret."""
+    priority_ceiling: str = ""
+    """The highest priority his requests may have: `low`, `normal` or `high`; empty is no limit."""
 
     def remaining_s(self) -> float | None:
         """Return the seconds left (negative when late), or None without a deadline."""
         return None if self.deadline is None else self.deadline - time.monotonic()
 
     def outgoing_metadata(self) -> tuple[tuple[str, str], ...]:
-        """Return the metadata that carries this request's id and caller to the next service."""
+        """Return the metadata that tells the next service of this request: its id, caller and highest priority."""
         caller = ((CALLER_KEY, quote(self.caller)),) if self.caller else ()
-        return ((REQUEST_ID_KEY, self.request_id), *caller)
+        priority = ((PRIORITY_KEY, self.priority_ceiling),) if self.priority_ceiling else ()
+        return ((REQUEST_ID_KEY, self.request_id), *caller, *priority)
 
 
 _current: ContextVar[RequestContext] = ContextVar("servekit_request")

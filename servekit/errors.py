@@ -8,6 +8,8 @@
       Unauthenticated
       PermissionDenied
       Overloaded            when to retry
+        RateLimited
+        QuotaExceeded
       DeviceOutOfMemory     bytes wanted and free
       Unavailable           when to retry
         ModelLoading
@@ -125,6 +127,18 @@ class Overloaded(ServingError):
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
+
+
+class RateLimited(Overloaded):
+    """The caller calls more often than he may."""
+
+    reason = "RATE_LIMITED"
+
+
+class QuotaExceeded(Overloaded):
+    """The caller has as much under way as he may."""
+
+    reason = "QUOTA_EXCEEDED"
 
 
 class DeviceOutOfMemory(ServingError):

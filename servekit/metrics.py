@@ -69,6 +69,20 @@ class GrpcMetrics:
         )
 
 
+class AccessMetrics:
+    """Who was turned away, by cause and never by name."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.refused = Counter(
+            "servekit_refused_total", "Calls turned away at the door.", ("cause",), registry=registry
+        )
+        self.stale = Gauge(
+            "servekit_callers_file_stale",
+            "1 while the callers file is wrong and an older one in force.",
+            registry=registry,
+        )
+
+
 class MethodMetrics:
     """The metrics of one method, looked up once instead of in every call."""
 

@@ -26,7 +26,7 @@ class ServerSettings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address to listen on. Anything but loopback needs mutual TLS, or `allow_insecure_bind`."""
+    """Address to listen on. Anything but loopback needs a `callers_file` or mutual TLS, or `allow_unauthenticated`."""
     port: int = Field(default=0, ge=0, le=65535)
     """gRPC port; 0 picks a free one, which is logged."""
     metrics_host: str = "127.0.0.1"
@@ -61,8 +61,20 @@ class ServerSettings(BaseSettings):
     """PEM private key of this server."""
     tls_client_ca_file: Path | None = None
     """PEM certificate authorities that callers must be signed by; without it anybody may call."""
-    allow_insecure_bind: bool = False
-    """Whether to listen beyond loopback without mutual TLS, for instance behind a service mesh."""
+
+    callers_file: Path | None = None
+    """TOML file of those who may call, with their keys, roles and limits; read again when it changes. Without it all
+    may whom `tls_client_ca_file` lets in. See docs/operate/security.md."""
+    allow_unauthenticated: bool = False
+    """Whether to listen beyond loopback without knowing who calls, for instance where only the router gets through."""
+    allow_plaintext: bool = False
+    """Whether to take keys and tokens beyond loopback without TLS, for instance behind a proxy that ends it."""
+    audit: Literal["privileged", "all"] = "privileged"
+    """Calls in the audit log: the refused ones and those that need more than the role `user`, or all."""
+    audit_file: Path | None = None
+    """File that the audit log is appended to, JSON lines; without it, it goes into the ordinary log."""
+    reflection: Literal["open", "guarded", "off"] = "open"
+    """Whether generic tools may ask what is served: all, those with the role `user`, none."""
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Self:
@@ -74,10 +86,17 @@ class ServerSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _strangers_are_kept_out(self) -> Self:
-        if not (self.tls_client_ca_file or self.allow_insecure_bind or is_loopback(self.host)):
+        if is_loopback(self.host) or self.allow_unauthenticated:
+            return self
+        if not (self.callers_file or self.tls_client_ca_file):
             raise ValueError(
-                f"host {self.host} is reachable from outside: set tls_cert_file, tls_key_file and tls_client_ca_file,"
-                " or allow_insecure_bind if something else guards it"
+                f"host {self.host} is reachable from outside: set callers_file, or tls_cert_file, tls_key_file and"
+                " tls_client_ca_file, or allow_unauthenticated if something else guards it"
+            )
+        if not (self.tls_cert_file or self.allow_plaintext):
+            raise ValueError(
+                f"host {self.host} is reachable from outside, and keys would travel in the clear: set tls_cert_file and"
+                " tls_key_file, or allow_plaintext if something else encrypts"
             )
         return self
 

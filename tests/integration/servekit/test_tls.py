@@ -11,8 +11,6 @@ from prometheus_client import CollectorRegistry
 
 from servekit import context
 from servekit.app import App
-from servekit.calls import Authenticate
-from servekit.errors import Unauthenticated
 from servekit.settings import ServerSettings
 from servekit.testing import Toy, ToyClient, local, serve
 from tests.authority import Authority
@@ -27,12 +25,10 @@ async def _caller(text: str) -> str:
     return context.current().caller
 
 
-def _app(authority: Authority, authenticate: Authenticate | None = None, **settings: Any) -> App:
+def _app(authority: Authority, **settings: Any) -> App:
     cert, key = authority.issue("server", "DNS:localhost", "IP:127.0.0.1")
     tls = {"tls_cert_file": cert, "tls_key_file": key, **settings}
-    return App(
-        local(ServerSettings, **tls), Toy(_caller).register, registry=CollectorRegistry(), authenticate=authenticate
-    )
+    return App(local(ServerSettings, **tls), Toy(_caller).register, registry=CollectorRegistry())
 
 
 @asynccontextmanager
@@ -95,14 +91,3 @@ async def test_a_missing_certificate_is_reported_at_the_start(authority: Authori
     with pytest.raises(FileNotFoundError):
         async with _app(authority, tls_cert_file=tmp_path / "none.pem").serving():
             pytest.fail("served without a certificate")
-
-
-async def test_an_authentication_may_refuse(authority: Authority) -> None:
-    def refuse(servicer_context: Any) -> str:
-        raise Unauthenticated("no token")
-
-    app = _app(authority, authenticate=refuse)
-    async with app.serving() as address, _client(address, authority) as toy:
-        with pytest.raises(grpc.aio.AioRpcError, match="no token") as caught:
-            await toy.ask("Unary", "hello")
-    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED

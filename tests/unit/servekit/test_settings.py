@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import AliasChoices, Field, ValidationError
@@ -44,12 +45,12 @@ def test_an_impossible_port_is_refused(port: int) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "studio.example"])
 def test_strangers_are_kept_out(host: str) -> None:
-    with pytest.raises(ValidationError, match=r"tls_client_ca_file.*allow_insecure_bind"):
+    with pytest.raises(ValidationError, match=r"callers_file.*tls_client_ca_file.*allow_unauthenticated"):
         Settings(host=host)
 
 
 def test_strangers_are_let_in_on_request() -> None:
-    assert Settings(host="0.0.0.0", allow_insecure_bind=True).host == "0.0.0.0"
+    assert Settings(host="0.0.0.0", allow_unauthenticated=True).host == "0.0.0.0"
 
 
 def test_mutual_tls_is_enough_to_listen_to_the_world() -> None:
@@ -60,6 +61,18 @@ def test_mutual_tls_is_enough_to_listen_to_the_world() -> None:
 def test_tls_without_client_certificates_is_not() -> None:
     with pytest.raises(ValidationError, match="reachable from outside"):
         Settings(host="0.0.0.0", tls_cert_file=Path("x.pem"), tls_key_file=Path("x.pem"))
+
+
+def test_keys_are_not_taken_in_the_clear_beyond_loopback() -> None:
+    with pytest.raises(ValidationError, match=r"in the clear: set tls_cert_file and tls_key_file, or allow_plaintext"):
+        Settings(host="0.0.0.0", callers_file=Path("callers.toml"))
+
+
+@pytest.mark.parametrize(
+    "guarded", [{"allow_plaintext": True}, {"tls_cert_file": Path("x.pem"), "tls_key_file": Path("x.pem")}]
+)
+def test_keys_and_tls_are_enough_to_listen_to_the_world(guarded: dict[str, Any]) -> None:
+    assert Settings(host="0.0.0.0", callers_file=Path("callers.toml"), **guarded).host == "0.0.0.0"
 
 
 def test_a_certificate_needs_its_key() -> None:

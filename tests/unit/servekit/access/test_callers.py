@@ -1,0 +1,116 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from servekit.access.callers import Callers, CallersError
+from servekit.access.domain import Limits, Role
+from servekit.access.keys import new_key, split
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "callers.toml"
+
+
+def _load(file: Path, text: str) -> Callers:
+    file.write_text(text)
+    return Callers.load(file)
+
+
+def test_a_key_finds_its_caller(file: Path) -> None:
+    key, stored = new_key()
+    callers = _load(file, f'[[caller]]\nname = "web"\nkeys = ["{stored.text}"]')
+    parts = split(key)
+    assert parts is not None
+    found = callers.with_key(*parts)
+    assert found is not None
+    assert (found.name, found.roles, found.limits) == ("web", frozenset({Role.USER}), Limits())
+
+
+def test_a_wrong_secret_or_an_unknown_id_finds_nobody(file: Path) -> None:
+    _, stored = new_key()
+    callers = _load(file, f'[[caller]]\nname = "web"\nkeys = ["{stored.text}"]')
+    assert callers.with_key(stored.id, "x" * 43) is None
+    assert callers.with_key("00000000", "x" * 43) is None
+
+
+def test_identities_and_subjects_find_their_caller(file: Path) -> None:
+    callers = _load(file, '[[caller]]\nname = "web"\nidentities = ["spiffe://a/web"]\nsubjects = ["auth0|7"]')
+    by_identity, by_subject = callers.with_identity(["web.example", "spiffe://a/web"]), callers.with_subject("auth0|7")
+    assert by_identity is not None
+    assert by_identity.name == "web"
+    assert by_subject == by_identity
+    assert callers.with_identity(["spiffe://a/other"]) is None
+    assert callers.with_subject("auth0|8") is None
+
+
+def test_limits_that_a_caller_does_not_set_are_the_defaults(file: Path) -> None:
+    callers = _load(
+        file,
+        """
+        defaults = { requests_per_second = 0.5, concurrent_calls = 2, priority = "low" }
+        caller = [
+            { name = "a", identities = ["a"] },
+            { name = "b", identities = ["b"], requests_per_second = inf, burst = 9, priority = "high" },
+        ]
+        """,
+    )
+    limits = {name: callers.with_identity([name]) for name in "ab"}
+    assert limits["a"] is not None
+    assert limits["a"].limits == callers.defaults == Limits(0.5, 1, 2, "low")
+    assert limits["b"] is not None
+    assert limits["b"].limits == Limits(math.inf, 9, 2, "high")
+
+
+def test_names_and_serial_numbers_are_revoked(file: Path) -> None:
+    callers = _load(file, '[revoked]\nidentities = ["spiffe://a/old"]\ncertificates = ["0AF3"]')
+    assert callers.revoked(["old.example", "spiffe://a/old"], "11")
+    assert callers.revoked(["new.example"], "0AF3")
+    assert not callers.revoked(["new.example"], "11")
+
+
+def test_every_mistake_has_a_line(file: Path) -> None:
+    with pytest.raises(CallersError) as caught:
+        _load(
+            file,
+            """
+            [[caller]]
+            name = "a b"
+            keys = ["secret"]
+            roles = ["king"]
+            colour = "red"
+            [defaults]
+            requests_per_second = 0
+            [tokens]
+            issuer = "http://id.example/"
+            audience = "atelier"
+            algorithms = ["HS256"]
+            """,
+        )
+    told = str(caught.value)
+    assert "callers.toml: caller.0.name: " in told
+    assert "caller.0.keys.0: a key is written <id>:sha256:<digest>" in told
+    assert "caller.0.roles.0: Input should be 'user', 'cloner' or 'operator'" in told
+    assert "caller.0.colour: Extra inputs are not permitted" in told
+    assert "defaults.requests_per_second: Input should be greater than 0" in told
+    assert "tokens.algorithms.0: " in told
+
+
+def test_an_issuer_must_be_safe_to_ask(file: Path) -> None:
+    with pytest.raises(CallersError, match="must begin with https://"):
+        _load(file, '[tokens]\nissuer = "http://id.example/"\naudience = "atelier"')
+
+
+def test_what_is_there_twice_is_named(file: Path) -> None:
+    _, stored = new_key()
+    row = f'[[caller]]\nname = "web"\nkeys = ["{stored.text}"]\nidentities = ["i"]\nsubjects = ["s"]\n'
+    with pytest.raises(CallersError) as caught:
+        _load(file, row + row)
+    for each in ("the name web", f"the key {stored.id}", "the identity i", "the subject s"):
+        assert f"{each} is there 2 times" in str(caught.value)
+
+
+def test_what_is_no_toml_is_told(file: Path) -> None:
+    with pytest.raises(CallersError, match=r"callers\.toml: "):
+        _load(file, "caller = [")
