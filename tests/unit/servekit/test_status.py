@@ -39,6 +39,8 @@ CASES = [
     Case(errors.Unauthenticated("who?"), grpc.StatusCode.UNAUTHENTICATED, _ALWAYS),
     Case(errors.PermissionDenied("not you"), grpc.StatusCode.PERMISSION_DENIED, _ALWAYS),
     Case(errors.Overloaded("full", retry_after_s=2.5), grpc.StatusCode.RESOURCE_EXHAUSTED, _ALWAYS | {"RetryInfo"}),
+    Case(errors.RateLimited("full", retry_after_s=2.5), grpc.StatusCode.RESOURCE_EXHAUSTED, _ALWAYS | {"RetryInfo"}),
+    Case(errors.QuotaExceeded("full", retry_after_s=2.5), grpc.StatusCode.RESOURCE_EXHAUSTED, _ALWAYS | {"RetryInfo"}),
     Case(errors.DeviceOutOfMemory(wanted_bytes=2, free_bytes=1), grpc.StatusCode.RESOURCE_EXHAUSTED, _ALWAYS),
     Case(errors.Unavailable("later", retry_after_s=1), grpc.StatusCode.UNAVAILABLE, _ALWAYS | {"RetryInfo"}),
     Case(errors.ModelLoading("loading", retry_after_s=1), grpc.StatusCode.UNAVAILABLE, _ALWAYS | {"RetryInfo"}),
