@@ -1,8 +1,10 @@
 """The asynchronous client."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Self
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -14,11 +16,12 @@ from atelier.router.v1.router_service_pb2_grpc import RouterServiceStub
 from atelier.voice.v1 import voice_pb2, voice_service_pb2
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from atelier_client._channel import DEFAULT_TARGET, OPTIONS
-from atelier_client._errors import from_rpc_error
-from atelier_client._requests import generate_request, synthesis_config, text_parts
+from atelier_client._errors import AtelierError, from_rpc_error
+from atelier_client._requests import create_voice_requests, generate_request, synthesis_config, text_parts
 from atelier_client._results import ImageCollector, ImageResult, SpeechCollector, SpeechResult
 
 OnImageEvent = Callable[[image_pb2.GenerateResponse], None]
+Event = TypeVar("Event")
 
 
 class AsyncClient:
@@ -45,49 +48,75 @@ class AsyncClient:
     async def image(self, prompt: str, *, on_event: OnImageEvent | None = None, **options: Any) -> ImageResult:
         """Make pictures; `options` are the fields of `GenerateRequest`."""
         collector = ImageCollector()
-        async for event in self.generate(generate_request(prompt, **options)):
-            collector.feed(event)
-            if on_event:
-                on_event(event)
+        async with aclosing(self.generate(generate_request(prompt, **options))) as events:
+            async for event in events:
+                collector.feed(event)
+                if on_event:
+                    on_event(event)
         return collector.finish()
 
-    async def generate(self, request: image_pb2.GenerateRequest) -> AsyncIterator[image_pb2.GenerateResponse]:
-        """Yield the events of a generation as they come."""
-        with self._errors():
-            async for event in self._images.Generate(request, timeout=self._timeout):
-                yield event
+    def generate(self, request: image_pb2.GenerateRequest) -> AsyncGenerator[image_pb2.GenerateResponse, None]:
+        """Yield the events of a generation as they come. Closing the generator cancels the call."""
+        return self._events(self._images.Generate(request, timeout=self._timeout))
 
     async def say(self, text: str, **options: Any) -> SpeechResult:
         """Speak a text; `options` are the fields of `SynthesisConfig` and `AudioConfig`."""
         collector = SpeechCollector()
         request = voice_service_pb2.SynthesizeRequest(text=text, config=synthesis_config(**options))
-        with self._errors():
-            async for event in self._voices.Synthesize(request, timeout=self._timeout):
+        async with aclosing(self._events(self._voices.Synthesize(request, timeout=self._timeout))) as events:
+            async for event in events:
                 collector.feed(event)
         return collector.finish()
 
     async def speak(
         self, text: AsyncIterable[str], **options: Any
-    ) -> AsyncIterator[voice_service_pb2.SynthesizeStreamResponse]:
-        """Speak text as it arrives and yield the events: audio starts as soon as a sentence is complete."""
+    ) -> AsyncGenerator[voice_service_pb2.SynthesizeStreamResponse, None]:
+        """Speak text as it arrives and yield the events: audio starts as soon as a sentence is complete.
 
-        config = synthesis_config(**options)  # here, because gRPC hides what an iterator of requests raises
+        Closing the generator cancels the call. What `text` raises, this raises.
+        """
+        config = synthesis_config(**options)
+        failures: list[Exception] = []
 
         async def requests() -> AsyncIterator[voice_service_pb2.SynthesizeStreamRequest]:
             yield voice_service_pb2.SynthesizeStreamRequest(config=config)
-            async for piece in text:
-                for part in text_parts(piece):
-                    yield voice_service_pb2.SynthesizeStreamRequest(text=part)
+            try:
+                async for piece in text:
+                    for part in text_parts(piece):
+                        yield voice_service_pb2.SynthesizeStreamRequest(text=part)
+            except Exception as failure:  # gRPC would only cancel the call
+                failures.append(failure)
+                raise
 
-        with self._errors():
-            async for event in self._voices.SynthesizeStream(requests(), timeout=self._timeout):
-                yield event
+        call = self._voices.SynthesizeStream(requests(), timeout=self._timeout)
+        try:
+            async with aclosing(self._events(call)) as events:
+                async for event in events:
+                    yield event
+        except (AtelierError, asyncio.CancelledError):
+            if failures:
+                raise failures[0] from None
+            raise
 
     async def voices(self, language: str = "", model: str = "") -> list[voice_pb2.Voice]:
         """Return the voices the caller may use."""
         request = voice_service_pb2.ListVoicesRequest(language=language, model=model)
         with self._errors():
             return list((await self._voices.ListVoices(request, timeout=self._timeout)).voices)
+
+    async def create_voice(self, voice: str, clip: bytes | str | Path, **options: Any) -> voice_pb2.Voice:
+        """Make a voice from a recording of 3 to 30 s, a file or its bytes; `options` are those of `CreateVoiceConfig`.
+
+        The speaker has to consent, which `consent=True` says. Raises `OSError` if the file cannot be read.
+        """
+        requests = create_voice_requests(voice, clip, **options)
+        with self._errors():
+            return (await self._voices.CreateVoice(requests, timeout=self._timeout)).voice
+
+    async def delete_voice(self, voice: str) -> None:
+        """Delete a voice that was made from a clip."""
+        with self._errors():
+            await self._voices.DeleteVoice(voice_service_pb2.DeleteVoiceRequest(voice=voice), timeout=self._timeout)
 
     async def route(self, prompt: str, **options: Any) -> router_pb2.RouteResponse:
         """Return what the router would do with an image request."""
@@ -100,6 +129,17 @@ class AsyncClient:
         with self._errors():
             reply = await self._router.ListBackends(router_pb2.ListBackendsRequest(), timeout=self._timeout)
             return list(reply.backends)
+
+    async def _events(
+        self, call: "grpc.aio.UnaryStreamCall[Any, Event] | grpc.aio.StreamStreamCall[Any, Event]"
+    ) -> AsyncGenerator[Event, None]:
+        """Yield what a call sends, and cancel it when nobody wants more."""
+        with self._errors():
+            try:
+                async for event in call:
+                    yield event
+            finally:
+                call.cancel()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -1,6 +1,8 @@
 """Builds requests from plain Python values."""
 
 import io
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -14,6 +16,8 @@ M = TypeVar("M", bound=Message)
 
 MAX_TEXT_PART = 10_000
 """Characters in one text message of `SynthesizeStream`."""
+CLIP_PART = 65536
+"""Bytes of a clip in one message of `CreateVoice`."""
 
 
 def generate_request(prompt: str, **options: Any) -> image_pb2.GenerateRequest:
@@ -47,6 +51,22 @@ def text_parts(text: str) -> list[str]:
     """Return `text` in pieces that `SynthesizeStream` accepts."""
     source = io.StringIO(text, newline="")
     return list(iter(lambda: source.read(MAX_TEXT_PART), ""))
+
+
+def create_voice_requests(
+    voice: str, clip: bytes | str | Path, **options: Any
+) -> Iterator[voice_service_pb2.CreateVoiceRequest]:
+    """Return the requests of `CreateVoice`; `clip` is a file or its bytes, `options` are fields of `CreateVoiceConfig`.
+
+    Raises:
+        AtelierError: an option does not exist or has the wrong type.
+        OSError: the file cannot be read.
+    """
+    config = _message(voice_service_pb2.CreateVoiceConfig, id=voice, **options)
+    data = clip if isinstance(clip, bytes) else Path(clip).read_bytes()
+    first = voice_service_pb2.CreateVoiceRequest(config=config)
+    parts = [data[at : at + CLIP_PART] for at in range(0, len(data), CLIP_PART)]
+    return iter([first, *(voice_service_pb2.CreateVoiceRequest(clip=part) for part in parts)])
 
 
 def _message(kind: type[M], **fields: Any) -> M:

@@ -1,8 +1,9 @@
 """The synchronous client, for scripts and threads."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
 
 import grpc
 
@@ -13,11 +14,21 @@ from atelier.router.v1.router_service_pb2_grpc import RouterServiceStub
 from atelier.voice.v1 import voice_pb2, voice_service_pb2
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from atelier_client._channel import DEFAULT_TARGET, OPTIONS
-from atelier_client._errors import from_rpc_error
-from atelier_client._requests import generate_request, synthesis_config, text_parts
+from atelier_client._errors import AtelierError, from_rpc_error
+from atelier_client._requests import create_voice_requests, generate_request, synthesis_config, text_parts
 from atelier_client._results import ImageCollector, ImageResult, SpeechCollector, SpeechResult
 
+Event = TypeVar("Event")
+Event_co = TypeVar("Event_co", covariant=True)
 OnImageEvent = Callable[[image_pb2.GenerateResponse], None]
+
+
+class _Call(Protocol[Event_co]):
+    """A call that sends events."""
+
+    def __iter__(self) -> Iterator[Event_co]: ...
+
+    def cancel(self) -> object: ...
 
 
 class Client:
@@ -44,53 +55,72 @@ class Client:
     def image(self, prompt: str, *, on_event: OnImageEvent | None = None, **options: Any) -> ImageResult:
         """Make pictures; `options` are the fields of `GenerateRequest`."""
         collector = ImageCollector()
-        for event in self.generate(generate_request(prompt, **options)):
-            collector.feed(event)
-            if on_event:
-                on_event(event)
+        with closing(self.generate(generate_request(prompt, **options))) as events:
+            for event in events:
+                collector.feed(event)
+                if on_event:
+                    on_event(event)
         return collector.finish()
 
-    def generate(self, request: image_pb2.GenerateRequest) -> Iterator[image_pb2.GenerateResponse]:
+    def generate(self, request: image_pb2.GenerateRequest) -> Generator[image_pb2.GenerateResponse, None, None]:
         """Yield the events of a generation as they come. Closing the iterator cancels the call."""
-        with self._errors():
-            call = self._images.Generate(request, timeout=self._timeout)
-            try:
-                yield from call
-            finally:
-                call.cancel()
+        yield from self._events(self._images.Generate(request, timeout=self._timeout))
 
     def say(self, text: str, **options: Any) -> SpeechResult:
         """Speak a text; `options` are the fields of `SynthesisConfig` and `AudioConfig`."""
         collector = SpeechCollector()
         request = voice_service_pb2.SynthesizeRequest(text=text, config=synthesis_config(**options))
-        with self._errors():
-            for event in self._voices.Synthesize(request, timeout=self._timeout):
+        with closing(self._events(self._voices.Synthesize(request, timeout=self._timeout))) as events:
+            for event in events:
                 collector.feed(event)
         return collector.finish()
 
-    def speak(self, text: Iterable[str], **options: Any) -> Iterator[voice_service_pb2.SynthesizeStreamResponse]:
-        """Speak text as it arrives and yield the events: audio starts as soon as a sentence is complete."""
+    def speak(
+        self, text: Iterable[str], **options: Any
+    ) -> Generator[voice_service_pb2.SynthesizeStreamResponse, None, None]:
+        """Speak text as it arrives and yield the events: audio starts as soon as a sentence is complete.
 
-        config = synthesis_config(**options)  # here, because gRPC hides what an iterator of requests raises
+        Closing the iterator cancels the call. What `text` raises, this raises.
+        """
+        config = synthesis_config(**options)
+        failures: list[Exception] = []
 
         def requests() -> Iterator[voice_service_pb2.SynthesizeStreamRequest]:
             yield voice_service_pb2.SynthesizeStreamRequest(config=config)
-            for piece in text:
-                for part in text_parts(piece):
-                    yield voice_service_pb2.SynthesizeStreamRequest(text=part)
-
-        with self._errors():
-            call = self._voices.SynthesizeStream(requests(), timeout=self._timeout)
             try:
-                yield from call
-            finally:
-                call.cancel()
+                for piece in text:
+                    for part in text_parts(piece):
+                        yield voice_service_pb2.SynthesizeStreamRequest(text=part)
+            except Exception as failure:  # of which gRPC would only say that there was one
+                failures.append(failure)
+                raise
+
+        try:
+            yield from self._events(self._voices.SynthesizeStream(requests(), timeout=self._timeout))
+        except AtelierError:
+            if failures:
+                raise failures[0] from None
+            raise
 
     def voices(self, language: str = "", model: str = "") -> list[voice_pb2.Voice]:
         """Return the voices the caller may use."""
         request = voice_service_pb2.ListVoicesRequest(language=language, model=model)
         with self._errors():
             return list(self._voices.ListVoices(request, timeout=self._timeout).voices)
+
+    def create_voice(self, voice: str, clip: bytes | str | Path, **options: Any) -> voice_pb2.Voice:
+        """Make a voice from a recording of 3 to 30 s, a file or its bytes; `options` are those of `CreateVoiceConfig`.
+
+        The speaker has to consent, which `consent=True` says. Raises `OSError` if the file cannot be read.
+        """
+        requests = create_voice_requests(voice, clip, **options)
+        with self._errors():
+            return self._voices.CreateVoice(requests, timeout=self._timeout).voice
+
+    def delete_voice(self, voice: str) -> None:
+        """Delete a voice that was made from a clip."""
+        with self._errors():
+            self._voices.DeleteVoice(voice_service_pb2.DeleteVoiceRequest(voice=voice), timeout=self._timeout)
 
     def route(self, prompt: str, **options: Any) -> router_pb2.RouteResponse:
         """Return what the router would do with an image request."""
@@ -102,6 +132,14 @@ class Client:
         """Return the servers behind the router, with their models."""
         with self._errors():
             return list(self._router.ListBackends(router_pb2.ListBackendsRequest(), timeout=self._timeout).backends)
+
+    def _events(self, call: "_Call[Event]") -> Generator[Event, None, None]:
+        """Yield what a call sends, and cancel it when nobody wants more."""
+        with self._errors():
+            try:
+                yield from call
+            finally:
+                call.cancel()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

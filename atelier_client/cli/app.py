@@ -104,6 +104,35 @@ def voices(
 
 
 @app.command()
+def create_voice(
+    voice: Annotated[str, typer.Argument(help="Id to give it: a-z, 0-9, _ and -.")],
+    clip: Annotated[Path, typer.Argument(help="Recording of 3 to 30 s: WAV, FLAC, Ogg or MP3.", exists=True)],
+    consent: Annotated[bool, typer.Option("--consent", help="The speaker consents to the cloning.")] = False,
+    name: Annotated[str, typer.Option(help="Name for people.")] = "",
+    model: Annotated[str, typer.Option(help="Model to clone with; empty for the first that can.")] = "",
+    language: Annotated[list[str] | None, typer.Option(help="Language it speaks; may be given several times.")] = None,
+    shared: Annotated[bool, typer.Option("--shared", help="Let all callers use it.")] = False,
+    server: Server = DEFAULT_TARGET,
+    timeout: Timeout = 600.0,
+) -> None:
+    """Make a voice from a recording."""
+    options = _given(display_name=name, model=model, languages=language, consent=consent, shared=shared)
+    with _connected(server, timeout) as client:
+        render.voices([client.create_voice(voice, clip, **options)])
+
+
+@app.command()
+def delete_voice(
+    voice: Annotated[str, typer.Argument(help="Id of a voice made by `atelier create-voice`.")],
+    server: Server = DEFAULT_TARGET,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Delete a voice that was made from a recording."""
+    with _connected(server, timeout) as client:
+        client.delete_voice(voice)
+
+
+@app.command()
 def status(server: Server = DEFAULT_TARGET, timeout: Timeout = 30.0) -> None:
     """Show the servers behind the router: health, device, memory, queue."""
     with _connected(server, timeout) as client:
