@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from typer.testing import CliRunner, Result
@@ -12,13 +14,15 @@ from atelier_client import AsyncClient, AtelierError
 from atelier_client.cli.app import app
 from servekit.testing import local
 from services.voice.bootstrap import build
+from services.voice.domain import Voice
 from services.voice.settings import VoiceSettings
+from services.voice.store import DiskVoices
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[str]:
+async def server(tmp_path: Path) -> AsyncIterator[str]:
     """Return the address of a voice server."""
-    async with build(local(VoiceSettings, port=0)).serving() as address:
+    async with build(local(VoiceSettings, port=0, voices_dir=tmp_path / "voices")).serving() as address:
         yield address
 
 
@@ -49,6 +53,25 @@ async def test_what_cannot_be_written_is_told_before_any_work(tmp_path: Path, co
     result = await atelier(command, "x", "-o", str(tmp_path / "file" / "x.wav"), "--server", "127.0.0.1:1")
     assert result.exit_code == 2
     assert "--output" in result.output
+
+
+async def test_a_kept_voice_is_deleted(server: str, tmp_path: Path) -> None:
+    store = DiskVoices(tmp_path / "voices", most=9)
+    anna = Voice("anna", "Anna", "espeak", ("en",), native="key", created=datetime(2026, 1, 1, tzinfo=UTC))
+    store.add("", anna, {"x": np.zeros(3, np.float32)}, consent=True)
+    assert "anna" in (await atelier("voices", "--language", "en", "--server", server)).output
+    result = await atelier("delete-voice", "anna", "--server", server)
+    assert result.exit_code == 0, result.output
+    assert store.find("", "anna") is None
+
+
+async def test_a_voice_cannot_be_made_without_consent(server: str, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.wav"
+    assert (await atelier("say", "Too short.", "-o", str(clip), "--server", server)).exit_code == 0
+    result = await atelier("create-voice", "anna", str(clip), "--server", server)
+    assert result.exit_code == 1
+    assert "config.consent" in result.output
+    assert "3 to 30 s" in result.output
 
 
 async def test_an_unknown_option_of_a_stream_is_told(server: str) -> None:
