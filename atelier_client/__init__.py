@@ -6,12 +6,23 @@
         studio.image("a lake at sunset").pictures[0].save("lake.png")
         studio.say("Good evening.").save("evening.wav")
 
-`AsyncClient` has the same methods as coroutines. Both raise `AtelierError`.
+`AsyncClient` has the same methods as coroutines. Both raise `AtelierError`. `Credentials` prove who calls where a
+server asks.
 """
 
 from atelier_client._async import AsyncClient
+from atelier_client._credentials import Credentials
 from atelier_client._errors import AtelierError, FieldViolation
 from atelier_client._results import ImageResult, Picture, SpeechResult
 from atelier_client._sync import Client
 
-__all__ = ["AsyncClient", "AtelierError", "Client", "FieldViolation", "ImageResult", "Picture", "SpeechResult"]
+__all__ = [
+    "AsyncClient",
+    "AtelierError",
+    "Client",
+    "Credentials",
+    "FieldViolation",
+    "ImageResult",
+    "Picture",
+    "SpeechResult",
+]

@@ -16,6 +16,7 @@ from atelier.router.v1.router_service_pb2_grpc import RouterServiceStub
 from atelier.voice.v1 import voice_pb2, voice_service_pb2
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from atelier_client._channel import DEFAULT_TARGET, OPTIONS
+from atelier_client._credentials import ANONYMOUS, Credentials
 from atelier_client._errors import AtelierError, from_rpc_error
 from atelier_client._requests import create_voice_requests, generate_request, synthesis_config, text_parts
 from atelier_client._results import ImageCollector, ImageResult, SpeechCollector, SpeechResult
@@ -27,10 +28,21 @@ Event = TypeVar("Event")
 class AsyncClient:
     """Talks to a router, or directly to an imagegen or voice server. Every method raises `AtelierError`."""
 
-    def __init__(self, target: str = DEFAULT_TARGET, *, timeout: float | None = 600.0) -> None:
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout: float | None = 600.0,
+        credentials: Credentials = ANONYMOUS,
+    ) -> None:
         self._target = target
-        self._timeout = timeout
-        self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
+        self._call: dict[str, Any] = {"timeout": timeout, "metadata": credentials.metadata()}
+        secure = credentials.channel(target)
+        self._channel = (
+            grpc.aio.secure_channel(target, secure, options=OPTIONS)
+            if secure
+            else grpc.aio.insecure_channel(target, options=OPTIONS)
+        )
         self._images = ImageServiceStub(self._channel)
         self._voices = VoiceServiceStub(self._channel)
         self._router = RouterServiceStub(self._channel)
@@ -57,13 +69,13 @@ class AsyncClient:
 
     def generate(self, request: image_pb2.GenerateRequest) -> AsyncGenerator[image_pb2.GenerateResponse, None]:
         """Yield the events of a generation as they come. Closing the generator cancels the call."""
-        return self._events(self._images.Generate(request, timeout=self._timeout))
+        return self._events(self._images.Generate(request, **self._call))
 
     async def say(self, text: str, **options: Any) -> SpeechResult:
         """Speak a text; `options` are the fields of `SynthesisConfig` and `AudioConfig`."""
         collector = SpeechCollector()
         request = voice_service_pb2.SynthesizeRequest(text=text, config=synthesis_config(**options))
-        async with aclosing(self._events(self._voices.Synthesize(request, timeout=self._timeout))) as events:
+        async with aclosing(self._events(self._voices.Synthesize(request, **self._call))) as events:
             async for event in events:
                 collector.feed(event)
         return collector.finish()
@@ -88,7 +100,7 @@ class AsyncClient:
                 failures.append(failure)
                 raise
 
-        call = self._voices.SynthesizeStream(requests(), timeout=self._timeout)
+        call = self._voices.SynthesizeStream(requests(), **self._call)
         try:
             async with aclosing(self._events(call)) as events:
                 async for event in events:
@@ -102,7 +114,7 @@ class AsyncClient:
         """Return the voices the caller may use."""
         request = voice_service_pb2.ListVoicesRequest(language=language, model=model)
         with self._errors():
-            return list((await self._voices.ListVoices(request, timeout=self._timeout)).voices)
+            return list((await self._voices.ListVoices(request, **self._call)).voices)
 
     async def create_voice(self, voice: str, clip: bytes | str | Path, **options: Any) -> voice_pb2.Voice:
         """Make a voice from a recording of 3 to 30 s, a file or its bytes; `options` are those of `CreateVoiceConfig`.
@@ -111,23 +123,23 @@ class AsyncClient:
         """
         requests = create_voice_requests(voice, clip, **options)
         with self._errors():
-            return (await self._voices.CreateVoice(requests, timeout=self._timeout)).voice
+            return (await self._voices.CreateVoice(requests, **self._call)).voice
 
     async def delete_voice(self, voice: str) -> None:
         """Delete a voice that was made from a clip."""
         with self._errors():
-            await self._voices.DeleteVoice(voice_service_pb2.DeleteVoiceRequest(voice=voice), timeout=self._timeout)
+            await self._voices.DeleteVoice(voice_service_pb2.DeleteVoiceRequest(voice=voice), **self._call)
 
     async def route(self, prompt: str, **options: Any) -> router_pb2.RouteResponse:
         """Return what the router would do with an image request."""
         request = router_pb2.RouteRequest(request=generate_request(prompt, **options))
         with self._errors():
-            return await self._router.Route(request, timeout=self._timeout)
+            return await self._router.Route(request, **self._call)
 
     async def backends(self) -> list[router_pb2.Backend]:
         """Return the servers behind the router, with their models."""
         with self._errors():
-            reply = await self._router.ListBackends(router_pb2.ListBackendsRequest(), timeout=self._timeout)
+            reply = await self._router.ListBackends(router_pb2.ListBackendsRequest(), **self._call)
             return list(reply.backends)
 
     async def _events(

@@ -55,6 +55,8 @@ def from_rpc_error(error: grpc.RpcError, target: str) -> AtelierError:
 
 
 def _explain(code: str, message: str, target: str) -> str:
+    if code == "UNAVAILABLE" and ("ssl" in message.lower() or "handshake" in message.lower()):
+        return f"{target} and this client do not agree on TLS: see --tls, --tls-ca, --cert and --key ({message})"
     if code == "UNAVAILABLE" and ("connect" in message.lower() or "dns" in message.lower()):
         return f"no server answers at {target}; start one with `make run`, or name another with --server ({message})"
     return message

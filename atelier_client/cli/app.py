@@ -8,19 +8,44 @@ from typing import Annotated, Any
 
 import typer
 
-from atelier_client import AtelierError, Client, ImageResult
+from atelier_client import AtelierError, Client, Credentials, ImageResult
 from atelier_client._channel import DEFAULT_TARGET
-from atelier_client.cli import render
+from atelier_client.cli import keys, render
 from atelier_client.cli.progress import ImageProgress
 
-app = typer.Typer(help="Pictures and speech from prompts.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(keys.app, name="key")
 
 Server = Annotated[str, typer.Option("--server", envvar="ATELIER_SERVER", help="Address of a router as host:port.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds the call may take.")]
 
 
+@app.callback()
+def identify(
+    context: typer.Context,
+    *,
+    api_key: Annotated[
+        str, typer.Option(envvar="ATELIER_API_KEY", help="Key or token; better given in the environment.")
+    ] = "",
+    tls: Annotated[bool, typer.Option("--tls", envvar="ATELIER_TLS", help="Speak TLS.")] = False,
+    tls_ca: Annotated[
+        Path | None, typer.Option(envvar="ATELIER_TLS_CA", help="PEM authorities to believe; implies --tls.")
+    ] = None,
+    cert: Annotated[
+        Path | None, typer.Option(envvar="ATELIER_CERT", help="PEM certificate to show; implies --tls.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(envvar="ATELIER_CERT_KEY", help="PEM private key of --cert.")] = None,
+) -> None:
+    """Pictures and speech from prompts. The options below go before the command."""
+    try:
+        context.obj = Credentials(api_key, tls, tls_ca, cert, key)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--cert, --key") from None
+
+
 @app.command()
 def image(
+    context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="What to show.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write; picture 2 becomes NAME-2.")] = Path(
         "image.png"
@@ -49,7 +74,7 @@ def image(
         count=count,
         format=_format(output),
     )
-    with _connected(server, timeout) as client, ImageProgress() as progress:
+    with _connected(context, server, timeout) as client, ImageProgress() as progress:
         result = client.image(prompt, on_event=progress.feed, **options)
     render.image(result, _save_all(result, output))
     if not result.pictures:
@@ -58,6 +83,7 @@ def image(
 
 @app.command()
 def say(
+    context: typer.Context,
     text: Annotated[str, typer.Argument(help="What to say.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("speech.wav"),
     voice: Annotated[str, typer.Option(help="Voice id, see `atelier voices`.")] = "",
@@ -69,42 +95,45 @@ def say(
     """Speak a text into a file. The file's suffix chooses WAV, FLAC, Ogg/Opus or MP3."""
     _check_writable(output)
     options = _given(voice=voice, language=language, rate=rate, format=_format(output))
-    with _connected(server, timeout) as client:
+    with _connected(context, server, timeout) as client:
         result = client.say(text, **options)
     render.speech(result, result.save(output))
 
 
 @app.command()
 def route(
+    context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="What to show.")],
     server: Server = DEFAULT_TARGET,
     timeout: Timeout = 30.0,
 ) -> None:
     """Show which model would make a picture, and why, without making it."""
-    with _connected(server, timeout) as client:
+    with _connected(context, server, timeout) as client:
         render.route(client.route(prompt))
 
 
 @app.command()
-def models(server: Server = DEFAULT_TARGET, timeout: Timeout = 30.0) -> None:
+def models(context: typer.Context, server: Server = DEFAULT_TARGET, timeout: Timeout = 30.0) -> None:
     """List the models of all servers, and where their weights are."""
-    with _connected(server, timeout) as client:
+    with _connected(context, server, timeout) as client:
         render.models(client.backends())
 
 
 @app.command()
 def voices(
+    context: typer.Context,
     language: Annotated[str, typer.Option(help="Only voices of this language.")] = "",
     server: Server = DEFAULT_TARGET,
     timeout: Timeout = 30.0,
 ) -> None:
     """List the voices."""
-    with _connected(server, timeout) as client:
+    with _connected(context, server, timeout) as client:
         render.voices(client.voices(language=language))
 
 
 @app.command()
 def create_voice(
+    context: typer.Context,
     voice: Annotated[str, typer.Argument(help="Id to give it: a-z, 0-9, _ and -.")],
     clip: Annotated[Path, typer.Argument(help="Recording of 3 to 30 s: WAV, FLAC, Ogg or MP3.", exists=True)],
     consent: Annotated[bool, typer.Option("--consent", help="The speaker consents to the cloning.")] = False,
@@ -117,25 +146,26 @@ def create_voice(
 ) -> None:
     """Make a voice from a recording."""
     options = _given(display_name=name, model=model, languages=language, consent=consent, shared=shared)
-    with _connected(server, timeout) as client:
+    with _connected(context, server, timeout) as client:
         render.voices([client.create_voice(voice, clip, **options)])
 
 
 @app.command()
 def delete_voice(
+    context: typer.Context,
     voice: Annotated[str, typer.Argument(help="Id of a voice made by `atelier create-voice`.")],
     server: Server = DEFAULT_TARGET,
     timeout: Timeout = 30.0,
 ) -> None:
     """Delete a voice that was made from a recording."""
-    with _connected(server, timeout) as client:
+    with _connected(context, server, timeout) as client:
         client.delete_voice(voice)
 
 
 @app.command()
-def status(server: Server = DEFAULT_TARGET, timeout: Timeout = 30.0) -> None:
+def status(context: typer.Context, server: Server = DEFAULT_TARGET, timeout: Timeout = 30.0) -> None:
     """Show the servers behind the router: health, device, memory, queue."""
-    with _connected(server, timeout) as client:
+    with _connected(context, server, timeout) as client:
         render.status(client.backends())
 
 
@@ -149,13 +179,20 @@ def doctor() -> None:
 
 
 @contextmanager
-def _connected(server: str, timeout: float) -> Iterator[Client]:
+def _connected(context: typer.Context, server: str, timeout: float) -> Iterator[Client]:
     try:
-        with Client(server, timeout=timeout) as client:
+        with _client(server, timeout, context.obj) as client:
             yield client
     except AtelierError as error:
         render.error(error)
         raise typer.Exit(code=1) from None
+
+
+def _client(server: str, timeout: float, credentials: Credentials) -> Client:
+    try:
+        return Client(server, timeout=timeout, credentials=credentials)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--api-key, --tls, --tls-ca, --cert, --key") from None
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from servekit.access import keys
+from servekit import keys
 from servekit.access.callers import Callers
 from servekit.access.credentials import Certificate, Credentials
 from servekit.access.domain import Caller

@@ -27,8 +27,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from servekit.access.domain import Caller, Limits, Priority, Role
-from servekit.access.keys import StoredKey
 from servekit.access.tokens import TokenRules
+from servekit.keys import StoredKey
 
 
 class CallersError(ValueError):

@@ -99,6 +99,8 @@ class GenerationRequest:
     adapters: tuple[AdapterChoice, ...] = ()
     source: SourceImage | None = None
     priority: Priority = Priority.NORMAL
+    priority_ceiling: Priority = Priority.HIGH
+    """The highest priority that the caller may have."""
     safety: SafetyPolicy | None = None
     dry_run: bool = False
     exclusive_batch: bool = False

@@ -99,7 +99,7 @@ class Generate:
             return
         async with self._admission.admit(
             plan.row.weights,
-            priority=request.priority,
+            priority=plan.priority,
             work=plan.work,
             setup_s=self._residency.load_seconds(plan.row.weights),
             deadline=deadline,
@@ -151,7 +151,7 @@ class Generate:
             job=run.plan.job(index),
             safety=run.plan.safety,
             seed_stride=request.count,
-            priority=request.priority,
+            priority=run.plan.priority,
             deadline=run.deadline,
             emit=run.events.put,
             on_step=lambda *step: self._stepped(run, index, *step),

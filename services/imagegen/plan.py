@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from servekit.errors import InvalidRequest, PermissionDenied, Violation
 from services.imagegen.catalog import Catalog, ModelRow, Span
-from services.imagegen.domain import AdapterChoice, Adjustment, GenerationRequest, Job, SafetyPolicy
+from services.imagegen.domain import AdapterChoice, Adjustment, GenerationRequest, Job, Priority, SafetyPolicy
 
 MAX_SEED = 2**63 - 1
 
@@ -31,6 +31,7 @@ class Plan:
     first: Job
     """The job of the first picture."""
     safety: SafetyPolicy
+    priority: Priority
     adjustments: tuple[Adjustment, ...]
 
     @property
@@ -77,7 +78,8 @@ def resolve(
     )
     if request.refine:
         adjustments.append(Adjustment("refine", "true", "false", f"{row.id} has no refiner"))
-    return Plan(row, request, first, request.safety or limits.safety, tuple(adjustments))
+    priority = _priority(request, adjustments)
+    return Plan(row, request, first, request.safety or limits.safety, priority, tuple(adjustments))
 
 
 def _count(request: GenerationRequest, limits: Limits) -> list[Violation]:
@@ -136,6 +138,14 @@ def _clamped(field: str, asked: float | None, span: Span, adjustments: list[Adju
     if used != asked:
         reason = f"the model takes {span.min:g} to {span.max:g}"
         adjustments.append(Adjustment(field, f"{asked:g}", f"{used:g}", reason))
+    return used
+
+
+def _priority(request: GenerationRequest, adjustments: list[Adjustment]) -> Priority:
+    used = min(request.priority, request.priority_ceiling)
+    if used != request.priority:
+        reason = "the caller may have no higher priority"
+        adjustments.append(Adjustment("priority", request.priority.name.lower(), used.name.lower(), reason))
     return used
 
 

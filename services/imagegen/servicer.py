@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import grpc
 
@@ -11,7 +12,7 @@ from servekit import context as serving
 from servekit.chunks import CHUNK_BYTES
 from servekit.events import EventStream, produced
 from services.imagegen.convert import to_request
-from services.imagegen.domain import Event, GenerationRequest
+from services.imagegen.domain import Event, GenerationRequest, Priority
 from services.imagegen.generate import Generate
 from services.imagegen.responses import to_responses
 
@@ -29,7 +30,8 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
         context: "grpc.aio.ServicerContext[image_service_pb2.GenerateRequest, image_service_pb2.GenerateResponse]",
     ) -> AsyncIterator[image_service_pb2.GenerateResponse]:
         """Make pictures and stream what happens."""
-        wanted, deadline = await self._converted(request), serving.current().deadline
+        call = serving.current()
+        wanted, deadline = _capped(await self._converted(request), call.priority_ceiling), call.deadline
 
         async def produce(stream: EventStream[Event]) -> None:
             await self._generate(wanted, stream, deadline)
@@ -43,3 +45,7 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
     async def _converted(request: image_service_pb2.GenerateRequest) -> GenerationRequest:
         """Decoding a picture takes long enough to stall every other call, so that happens in a thread."""
         return await asyncio.to_thread(to_request, request) if request.HasField("source") else to_request(request)
+
+
+def _capped(request: GenerationRequest, ceiling: str) -> GenerationRequest:
+    return replace(request, priority_ceiling=Priority[ceiling.upper()]) if ceiling else request

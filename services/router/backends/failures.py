@@ -4,7 +4,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from servekit.errors import DeadlineExceeded, Overloaded
+from servekit.errors import BackendUnavailable, DeadlineExceeded, Overloaded
 from servekit.status import DOMAIN
 from services.router.domain import ReplicaLost
 
@@ -34,10 +34,18 @@ def translate(error: grpc.aio.AioRpcError, server: str) -> Exception:
     transport: the server is not there, or died.
     """
     given = reason(error)
+    return _of_the_server(given, error, server) if given else _of_the_transport(error, server)
+
+
+def _of_the_server(given: str, error: grpc.aio.AioRpcError, server: str) -> Exception:
     if given == "DRAINING":
         return ReplicaLost(f"{server} is shutting down", retry_after_s=_RETRY_AFTER_S)
-    if given:
-        return error
+    if given == "UNAUTHENTICATED":  # that is about us and not about our caller
+        return BackendUnavailable(f"{server} does not accept the router's credentials", retry_after_s=_RETRY_AFTER_S)
+    return error
+
+
+def _of_the_transport(error: grpc.aio.AioRpcError, server: str) -> Exception:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"{server} did not finish before the deadline")
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from servekit import context
-from servekit.access.keys import new_key
 from servekit.app import App
 from servekit.channels import Link
+from servekit.keys import new_key
 from servekit.settings import BackendSettings, ServerSettings
 from servekit.testing import Toy, ToyClient, echo, local
 from tests.authority import Authority

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from servekit import context
-from servekit.access.keys import new_key
 from servekit.app import App
+from servekit.keys import new_key
 from servekit.settings import ServerSettings
 from servekit.testing import Toy, local
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from servekit.access.keys import new_key
+from servekit.keys import new_key
 from servekit.testing import ToyClient
 from tests.authority import Authority, Pair
 from tests.integration.servekit.access.conftest import Door

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from servekit import context
-from servekit.access.keys import new_key
+from servekit.keys import new_key
 from servekit.testing import ToyClient
 from tests.integration.servekit.access.conftest import Door
 

@@ -5,7 +5,7 @@ import pytest
 
 from servekit.access.callers import Callers, CallersError
 from servekit.access.domain import Limits, Role
-from servekit.access.keys import new_key, split
+from servekit.keys import new_key, split
 
 
 @pytest.fixture

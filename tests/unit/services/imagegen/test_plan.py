@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from servekit.errors import InvalidRequest, PermissionDenied
 from services.imagegen.catalog import AdapterRow, Catalog
-from services.imagegen.domain import AdapterChoice, GenerationRequest, SafetyPolicy, SourceImage
+from services.imagegen.domain import AdapterChoice, GenerationRequest, Priority, SafetyPolicy, SourceImage
 from services.imagegen.plan import Limits, Plan, resolve
 from tests.unit.services.imagegen import rows
 
@@ -42,6 +42,19 @@ def test_what_is_asked_for_and_supported_is_kept() -> None:
 
     assert (job.width, job.height, job.steps, job.guidance, job.seed) == (128, 64, 7, 2.5, 5)
     assert ([made.job(index).seed for index in range(3)], made.adjustments) == ([5, 6, 7], ())
+
+
+def test_nobody_gets_a_higher_priority_than_he_may_have() -> None:
+    made = plan(priority=Priority.HIGH, priority_ceiling=Priority.LOW)
+
+    assert made.priority is Priority.LOW
+    assert [(each.field, each.requested, each.used) for each in made.adjustments] == [("priority", "high", "low")]
+
+
+def test_a_priority_below_the_highest_is_kept() -> None:
+    made = plan(priority=Priority.LOW, priority_ceiling=Priority.NORMAL)
+
+    assert (made.priority, made.adjustments) == (Priority.LOW, ())
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,13 @@ def test_a_server_that_drains_is_lost() -> None:
     assert isinstance(translate(from_server(errors.Draining("bye", retry_after_s=1)), "imagegen-0"), ReplicaLost)
 
 
+def test_credentials_that_a_server_refuses_are_the_routers() -> None:
+    error = translate(from_server(errors.Unauthenticated("no key")), "imagegen-0")
+
+    assert isinstance(error, errors.BackendUnavailable)
+    assert "the router's credentials" in error.message
+
+
 @pytest.mark.parametrize(
     "error", [errors.ModelLoading("soon", retry_after_s=1), errors.Cancelled(), errors.EngineFailure("x")]
 )

@@ -1,6 +1,6 @@
 import pytest
 
-from servekit.access.keys import StoredKey, new_key, split
+from servekit.keys import StoredKey, new_key, split
 
 
 def test_a_new_key_matches_what_is_stored_of_it() -> None:
