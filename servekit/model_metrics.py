@@ -3,14 +3,22 @@
 from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from servekit.admission import Admission
 from servekit.device import DevicePlan
 from servekit.metrics import export_info
-from servekit.residency import LoadFailed, ModelEvicted, ModelLoaded, OutOfMemory, Residency, ResidencyEvent
+from servekit.residency import (
+    LoadFailed,
+    ModelEvicted,
+    ModelLoaded,
+    OutOfMemory,
+    Residency,
+    ResidencyEvent,
+    ResidencyStatus,
+)
 from servekit.worker import DeviceWorker
 
 _MOVE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -38,12 +46,6 @@ class ModelMetrics:
         self.out_of_memory = self._counter(
             "out_of_memory_total", "Times the device had no room, by phase: load or work.", "phase"
         )
-        self.resident_bytes = Gauge(
-            f"{self._name}_resident_bytes",
-            "Bytes of a model by tier: device or host memory.",
-            ("model", "tier"),
-            registry=registry,
-        )
 
     def observe(self, event: ResidencyEvent) -> None:
         """Count what happened to a model."""
@@ -67,15 +69,12 @@ class ModelMetrics:
         origin = "host" if event.from_host else "disk"
         self.loads.labels(event.model_id, origin).inc()
         self.load_seconds.labels(event.model_id, origin).observe(event.seconds)
-        self.resident_bytes.labels(event.model_id, "device").set(event.bytes)
 
     def _evicted(self, event: ModelEvicted) -> None:
         model, reason = event.model_id, event.reason.value
         self.evictions.labels(model, reason, event.wanted_by).inc()
         self.evicted_age_seconds.labels(model, reason).observe(event.age_s)
         self.unload_seconds.labels(model).observe(event.seconds)
-        self.resident_bytes.labels(model, "device").set(0)
-        self.resident_bytes.labels(model, "host").set(event.host_bytes)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(f"{self._name}_{name}", documentation, ("model", *labels), registry=self._registry)
@@ -114,12 +113,23 @@ class StateCollector(Collector):
         yield self._gauge("queue_limit", "Requests that may wait.", self._admission.queue_limit)
         yield self._gauge("running", "Requests being worked on.", self._admission.running)
         yield self._gauge("queue_eta_seconds", "Seconds until a new request would start.", self._admission.eta_s())
-        yield self._gauge("budget_bytes", "Bytes that weights may take.", self._plan.budget_bytes)
-        yield self._gauge("used_bytes", "Bytes of weights on the device.", self._residency.status().used_bytes)
+        yield from self._memory(self._residency.status())
         if self._worker is not None:
             yield self._gauge("device_queue_depth", "Jobs that wait for the device thread.", self._worker.queue_depth)
             yield self._counter("device_jobs", "Jobs that the device thread has ended.", self._worker.jobs_done)
             yield self._counter("device_busy_seconds", "Seconds the device thread worked.", self._worker.busy_s)
+
+    def _memory(self, status: ResidencyStatus) -> Iterator[Metric]:
+        yield self._gauge("budget_bytes", "Bytes that weights may take.", self._plan.budget_bytes)
+        yield self._gauge("used_bytes", "Bytes of weights on the device.", status.used_bytes)
+        yield self._gauge("host_budget_bytes", "Bytes that evicted weights may take.", status.host_budget_bytes)
+        yield self._gauge("host_used_bytes", "Bytes of weights kept in host memory.", status.host_used_bytes)
+        name, documentation = f"{self._service}_model_resident_bytes", "Bytes of a model by tier: device or host."
+        resident = GaugeMetricFamily(name, documentation, labels=("model", "tier"))
+        for model in status.models:
+            resident.add_metric((model.model_id, "device"), model.device_bytes)
+            resident.add_metric((model.model_id, "host"), model.host_bytes)
+        yield resident
 
     def _gauge(self, name: str, documentation: str, value: float) -> Metric:
         return GaugeMetricFamily(f"{self._service}_{name}", documentation, value)

@@ -35,7 +35,7 @@ class Loader(Protocol[T]):
         ...
 
     async def unload(self, value: T) -> None:
-        """Give up the model, host copy included; return when the device reports its bytes free."""
+        """Give up the model; return when the device reports its bytes free."""
         ...
 
 

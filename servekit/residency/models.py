@@ -86,6 +86,12 @@ class ModelStatus:
     error: str
     """Why the last load failed; empty otherwise."""
 
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of the device it takes now, 0 if it is elsewhere."""
+        there = self.state in (ModelState.LOADING, ModelState.READY, ModelState.EVICTING)
+        return self.bytes if there else 0
+
 
 @dataclass(frozen=True, slots=True)
 class ResidencyStatus:

@@ -127,6 +127,8 @@ class Mover(Generic[T]):
         bytes_on_device, age_s = entry.bytes, began - entry.loaded_at
         host_bytes = await self._park(action.model_id) if action.park else 0
         if not host_bytes:
+            if entry.host_bytes:
+                await self._free_host(action.model_id, self.values[action.model_id])
             await self._unload(action.model_id)
         self._ledger.evicted(action.model_id, action.reason, host_bytes=host_bytes)
         seconds = self._clock.monotonic() - began

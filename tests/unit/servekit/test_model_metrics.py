@@ -8,14 +8,17 @@ from servekit.device import DevicePlan
 from servekit.model_metrics import ModelMetrics, export_state
 from servekit.residency import (
     EvictReason,
+    Loaded,
     LoadFailed,
     ModelEvicted,
     ModelLoaded,
     ModelSpec,
+    OnProgress,
     OutOfMemory,
     Residency,
     ResidencyEvent,
 )
+from servekit.worker import CancelToken
 
 PLAN = DevicePlan("cpu", "cpu", "a CPU", "float32", None, (), 1, 1000, 900, "it is there")
 ROOM = ModelEvicted("a", EvictReason.ROOM, 2.0, 100, age_s=40.0, host_bytes=30, wanted_by="b")
@@ -31,12 +34,9 @@ def registry() -> CollectorRegistry:
     [
         ([ModelLoaded("a", 1.5, 100, False)], "loads_total", {"model": "a", "origin": "disk"}, 1),
         ([ModelLoaded("a", 1.5, 100, True)], "load_seconds_sum", {"model": "a", "origin": "host"}, 1.5),
-        ([ModelLoaded("a", 1.5, 100, False)], "resident_bytes", {"model": "a", "tier": "device"}, 100),
         ([ROOM], "evictions_total", {"model": "a", "reason": "room", "wanted_by": "b"}, 1),
         ([ROOM], "evicted_age_seconds_sum", {"model": "a", "reason": "room"}, 40),
         ([ROOM], "unload_seconds_sum", {"model": "a"}, 2),
-        ([ModelLoaded("a", 1.5, 100, False), ROOM], "resident_bytes", {"model": "a", "tier": "device"}, 0),
-        ([ROOM], "resident_bytes", {"model": "a", "tier": "host"}, 30),
         ([LoadFailed("a", 1, OSError(), False)], "load_failures_total", {"model": "a", "error": "OSError"}, 1),
         ([LoadFailed("a", 1, OSError(), True)], "load_failures_total", {"model": "a", "error": "OSError"}, None),
         ([OutOfMemory("a", 9, 1, True)], "out_of_memory_total", {"model": "a", "phase": "load"}, 1),
@@ -66,6 +66,42 @@ async def test_the_state_is_read_when_it_is_asked_for(registry: CollectorRegistr
     assert registry.get_sample_value("toy_queue_limit") == 7
     assert registry.get_sample_value("toy_budget_bytes") == 900
     assert registry.get_sample_value("toy_used_bytes") == 0
+
+
+async def test_bytes_are_told_by_model_and_tier(registry: CollectorRegistry) -> None:
+    admission, shelf = Admission(capacity=2, queue_limit=7), Shelf()
+    specs = [ModelSpec("a", 100), ModelSpec("b", 100)]
+    residency = Residency(specs, shelf, budget_bytes=150, host=shelf, host_budget_bytes=300)
+    export_state("toy", registry, PLAN, admission, residency)
+    await residency.load("a")
+    await residency.load("b")
+    bytes_of = {
+        (model, tier): registry.get_sample_value("toy_model_resident_bytes", {"model": model, "tier": tier})
+        for model in "ab"
+        for tier in ("device", "host")
+    }
+    assert bytes_of == {("a", "device"): 0, ("a", "host"): 110, ("b", "device"): 90, ("b", "host"): 0}
+    assert registry.get_sample_value("toy_host_used_bytes") == 110
+    assert registry.get_sample_value("toy_host_budget_bytes") == 300
+
+
+class Shelf:
+    """Models that weigh 90 bytes on the device and 110 in host memory."""
+
+    async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[str]:
+        return Loaded(model_id, 90)
+
+    async def unload(self, value: str) -> None:
+        """Nothing is held."""
+
+    async def park(self, model_id: str, value: str) -> int:
+        return 110
+
+    async def restore(self, model_id: str, value: str, on_progress: OnProgress, token: CancelToken) -> Loaded[str]:
+        return Loaded(value, 90, host_bytes=110)
+
+    async def drop(self, model_id: str, value: str) -> None:
+        """Nothing is held."""
 
 
 async def test_the_device_says_why_it_was_chosen(registry: CollectorRegistry) -> None:

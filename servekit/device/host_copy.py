@@ -1,0 +1,146 @@
+"""A copy of a model's weights in host memory, which its tensors are pointed at while it is off the device.
+
+Weights are only read, so a copy is made once: after that, leaving the device is a change of pointers and coming back is
+one copy. The copy is one block, and pinned where the device copies faster from pinned memory. It is registered with the
+driver rather than taken from torch's pinned allocator, which rounds every block up to a power of two.
+"""
+
+import logging
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+ALIGNMENT = 64
+"""Bytes that each tensor's place in the block is a multiple of."""
+CHUNK_BYTES = 512 * 2**20
+"""Bytes that are copied before others may have a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Tensors that share memory, and where their bytes are in the block."""
+
+    tensors: tuple[Any, ...]
+    view: Any
+
+
+class HostCopy:
+    """The weights of `modules` (torch modules; what they share is kept once). Use it on the device thread."""
+
+    def __init__(self, modules: Iterable[Any], *, pinned: bool) -> None:
+        shared = _by_memory(tensors_of(modules))
+        self.bytes = sum(_padded(group[0]) for group in shared)
+        self._block, self._registered = _block(self.bytes, pinned)
+        self._pieces = _fill(self._block, shared)
+
+    def holds(self, modules: Iterable[Any]) -> bool:
+        """Return whether this is a copy of all weights the modules have now: adapters may have come or gone."""
+        held = {id(tensor): piece.view for piece in self._pieces for tensor in piece.tensors}
+        now = tensors_of(modules)
+        return len(now) == len(held) and all(_alike(tensor, held.get(id(tensor))) for tensor in now)
+
+    def park(self) -> None:
+        """Point the tensors at the copy; their memory on the device is free when nothing else uses it."""
+        for piece in self._pieces:
+            for tensor in piece.tensors:
+                tensor.data = piece.view
+
+    def restore(self, device: str) -> Generator[float, None, None]:
+        """Copy everything to the device, yielding the share done now and then; the tensors point there at the end."""
+        import torch
+
+        arrived, done, reported = [], 0, 0
+        for piece in self._pieces:
+            there = torch.empty_strided(piece.view.shape, piece.view.stride(), dtype=piece.view.dtype, device=device)
+            arrived.append(there.copy_(piece.view, non_blocking=True))
+            done += there.nbytes
+            if done - reported >= CHUNK_BYTES:
+                _wait(device)
+                reported = done
+                yield done / self.bytes
+        _wait(device)
+        for piece, there in zip(self._pieces, arrived, strict=True):
+            for tensor in piece.tensors:
+                tensor.data = there
+
+    def free(self) -> None:
+        """Give the block up; it goes when no tensor points at it any more."""
+        self._pieces = ()
+        if self._registered:
+            _unregister(self._block)
+            self._registered = False
+        self._block = None
+
+
+def tensors_of(modules: Iterable[Any]) -> Sequence[Any]:
+    """Return all parameters and buffers of torch modules, each once."""
+    every = (each for module in modules for each in (*module.parameters(), *module.buffers()))
+    return list({id(each): each for each in every}.values())
+
+
+def weight_bytes(modules: Iterable[Any]) -> int:
+    """Return the bytes of all parameters and buffers of torch modules; what shares memory counts once."""
+    return sum(int(group[0].nbytes) for group in _by_memory(tensors_of(modules)))
+
+
+def _by_memory(tensors: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Group tensors that are the same bytes under several names."""
+    groups: dict[Any, list[Any]] = {}
+    for each in tensors:
+        place = (each.data_ptr(), each.shape, each.stride(), each.dtype) if each.numel() else id(each)
+        groups.setdefault(place, []).append(each)
+    return [tuple(group) for group in groups.values()]
+
+
+def _padded(tensor: Any) -> int:
+    return -(-int(tensor.nbytes) // ALIGNMENT) * ALIGNMENT
+
+
+def _fill(block: Any, groups: Iterable[tuple[Any, ...]]) -> tuple[_Piece, ...]:
+    """Copy each group to its place in the block, with its strides if they leave no gaps (channels last, for one)."""
+    import torch
+
+    pieces, offset = [], 0
+    for group in groups:
+        tensor = group[0].detach()
+        strides = torch.empty_like(tensor, device="meta").stride()
+        flat = block[offset : offset + tensor.nbytes].view(tensor.dtype)
+        view = flat.as_strided(tensor.shape, strides)
+        pieces.append(_Piece(group, view.copy_(tensor, non_blocking=True)))
+        offset += _padded(tensor)
+    if groups and block.is_pinned():
+        torch.cuda.synchronize()
+    return tuple(pieces)
+
+
+def _alike(tensor: Any, view: Any) -> bool:
+    return view is not None and tensor.shape == view.shape and tensor.dtype == view.dtype
+
+
+def _block(size: int, pinned: bool) -> tuple[Any, bool]:
+    """Return that many bytes of host memory, and whether they were registered as pinned."""
+    import torch
+
+    block = torch.empty(size, dtype=torch.uint8)
+    if not pinned or not size:
+        return block, False
+    error = torch.cuda.cudart().cudaHostRegister(block.data_ptr(), size, 0)
+    if int(error):
+        logger.warning("%d bytes of host memory could not be pinned (error %s); copying will be slower", size, error)
+    return block, not int(error)
+
+
+def _unregister(block: Any) -> None:
+    import torch
+
+    torch.cuda.cudart().cudaHostUnregister(block.data_ptr())
+
+
+def _wait(device: str) -> None:
+    """Wait until what was asked of a GPU is done."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.synchronize(device)
