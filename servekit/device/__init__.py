@@ -1,6 +1,7 @@
 """Which device, which dtype, how many threads and bytes, and why. Torch is imported inside functions only."""
 
 from servekit.device.arch import ArchVerdict, serves
+from servekit.device.host_copy import weight_bytes
 from servekit.device.host_tier import ModuleHostTier, host_budget_bytes
 from servekit.device.memory import activate, exercise, free_bytes, out_of_memory_as, release_unused
 from servekit.device.plan import DevicePlan, DeviceUnavailable, plan_device
@@ -18,4 +19,5 @@ __all__ = [
     "plan_device",
     "release_unused",
     "serves",
+    "weight_bytes",
 ]

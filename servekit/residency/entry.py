@@ -14,6 +14,8 @@ class Entry:
 
     spec: ModelSpec
     bytes: int = field(init=False)
+    loaded_bytes: int = field(init=False)
+    """What it weighed when it was last loaded: what it has taken on since, it leaves behind."""
     load_s: float = field(init=False)
     restore_s: float = field(init=False)
     measured: bool = False
@@ -29,7 +31,7 @@ class Entry:
     error: str = ""
 
     def __post_init__(self) -> None:
-        self.bytes = self.spec.bytes
+        self.bytes = self.loaded_bytes = self.spec.bytes
         self.load_s = self.spec.load_s
         self.restore_s = self.spec.bytes / HOST_COPY_BYTES_PER_S
 
@@ -65,7 +67,7 @@ class Entry:
             self.restore_s = seconds
         else:
             self.load_s = seconds
-        self.bytes = bytes_on_device
+        self.bytes = self.loaded_bytes = bytes_on_device
         self.host_bytes = host_bytes
         self.measured = True
         self.state = ModelState.READY
@@ -76,6 +78,7 @@ class Entry:
     def gone(self, host_bytes: int) -> None:
         """Note that it is off the device."""
         self.host_bytes = host_bytes
+        self.bytes = self.loaded_bytes
         self.state = ModelState.HOST if host_bytes else ModelState.ABSENT
         self.doom = None
 

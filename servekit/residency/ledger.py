@@ -144,8 +144,14 @@ class Ledger:
         """The load ended well; the measured bytes replace the estimate."""
         entry = self._done(model_id)
         entry.placed(bytes_on_device=bytes_on_device, host_bytes=host_bytes, seconds=seconds, now=now)
-        for victim in self.room.overweight(entry):
-            victim.doom = EvictReason.MEMORY
+        self._keep_to_budget(entry)
+
+    def resized(self, model_id: str, bytes_on_device: int) -> None:
+        """A model on the device was measured anew: it took on adapters, or gave them up."""
+        entry = self._entries[model_id]
+        if entry.state is ModelState.READY:
+            entry.bytes = bytes_on_device
+            self._keep_to_budget(entry)
 
     def load_failed(self, model_id: str, error: BaseException, *, keep_host_copy: bool = False) -> None:
         """The load broke: whoever waits for it fails with `error`."""
@@ -269,6 +275,10 @@ class Ledger:
     def _evict(self, entry: Entry, reason: EvictReason, wanted_by: str = "") -> Action:
         action = self.room.eviction(entry, reason, spare={request.model_id for request in self._waiting})
         return replace(action, wanted_by=wanted_by) if isinstance(action, Evict) else action
+
+    def _keep_to_budget(self, heavier: Entry) -> None:
+        for victim in self.room.overweight(heavier):
+            victim.doom = EvictReason.MEMORY
 
     def _mark(self, action: Action | None) -> None:
         if isinstance(action, Load):

@@ -148,6 +148,12 @@ class Residency(Generic[T]):
         self._advance()
         await self._until(lambda: all(each.doom is None for each in self._ledger.entries))
 
+    def resized(self, model_id: str, bytes_on_device: int) -> None:
+        """Tell what a model on the device weighs now; others leave if it became too heavy. Raises `UnknownModel`."""
+        self._check_known(model_id)
+        self._ledger.resized(model_id, bytes_on_device)
+        self._advance()
+
     def sweep(self, idle_s: float) -> None:
         """Evict what nobody has used for `idle_s` seconds."""
         self._ledger.expire(self._clock.monotonic(), idle_s)

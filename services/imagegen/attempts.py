@@ -126,6 +126,8 @@ class Attempts:
             async with self._residency.acquire(course.row.weights, on_progress=on_progress) as lease:
                 course.on_loaded(lease.waited_s)
                 accepted = await self._with_model(course, lease.value)
+                if course.job.adapters:
+                    self._residency.resized(course.row.weights, await lease.value.weigh())
             if accepted is not None or course.attempts[-1].remedy is not Remedy.FALLBACK_MODEL:
                 return accepted
             self._fall_back(course)

@@ -130,6 +130,10 @@ class Batcher:
             await outlast(future)
             raise
 
+    async def weigh(self) -> int:
+        """Return the bytes that the weights take now, adapters included."""
+        return await self._worker.run(lambda _: self.engine.resident_bytes)
+
     async def decode_fp32(self, made: Made) -> Made:
         """Decode the latents of a picture once more, in 32-bit floating point. Raises whatever the engine raises."""
         began = self._clock()

@@ -14,7 +14,7 @@ from servekit.admission import Admission
 from servekit.app import App
 from servekit.channels import Link
 from servekit.clock import SystemClock
-from servekit.device import DevicePlan, activate, exercise, plan_device
+from servekit.device import DevicePlan, ModuleHostTier, activate, exercise, host_budget_bytes, plan_device
 from servekit.errors import ServingError
 from servekit.heartbeat import Heartbeat
 from servekit.metrics import new_registry
@@ -230,6 +230,8 @@ def _residency(
         specs,
         loader,
         budget_bytes=plan.budget_bytes,
+        host=ModuleHostTier(worker, plan, lambda batcher: batcher.engine.modules),
+        host_budget_bytes=host_budget_bytes(plan, settings.host_fraction),
         idle_timeout_s=settings.idle_timeout_s,
         on_event=metrics.models.observe,
     )

@@ -1,7 +1,7 @@
 """What the use case needs from the outside, as protocols."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.imagegen.domain import Decoded, Job, Pixels, RewrittenPrompt, Verdict
 
@@ -36,6 +36,10 @@ class Engine(Protocol):
     @property
     def max_batch(self) -> int:
         """States that `step` takes at most."""
+
+    @property
+    def modules(self) -> Sequence[Any]:
+        """The torch modules that hold the weights, adapters included."""
 
     @property
     def resident_bytes(self) -> int:

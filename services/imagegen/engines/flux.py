@@ -18,7 +18,7 @@ from PIL import Image
 from services.imagegen.catalog import ModelRow
 from services.imagegen.domain import Decoded, Job, Pixels
 from services.imagegen.engines.adapters import Wardrobe
-from services.imagegen.engines.pictures import all_finite, measured_bytes, to_pixels
+from services.imagegen.engines.pictures import all_finite, measured_bytes, modules_of, to_pixels
 from services.imagegen.engines.prompt_cache import Embeddings, PromptCache
 from services.imagegen.engines.tokens import token_counter
 from services.imagegen.ports import Pulse
@@ -69,6 +69,11 @@ class FluxEngine:
         self._adapters = Wardrobe(pipeline, adapter_path)
         self._prompts = PromptCache()
         self._count_tokens = token_counter(pipeline)
+
+    @property
+    def modules(self) -> Sequence[torch.nn.Module]:
+        """The torch modules that hold the weights."""
+        return modules_of(self._pipeline)
 
     @property
     def resident_bytes(self) -> int:

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 
 from services.imagegen.catalog import ModelRow
 from services.imagegen.domain import Decoded, Job, Pixels
-from services.imagegen.engines.pictures import all_finite, measured_bytes, to_pixels
+from services.imagegen.engines.pictures import all_finite, measured_bytes, modules_of, to_pixels
 from services.imagegen.engines.schedulers import fresh
 from services.imagegen.engines.tokens import token_counter
 from services.imagegen.ports import Pulse
@@ -47,6 +47,11 @@ class GenericEngine:
         self._scheduler = pipeline.scheduler
         self._count_tokens = token_counter(pipeline)
         self._accepted = inspect.signature(type(pipeline).__call__).parameters
+
+    @property
+    def modules(self) -> Sequence[torch.nn.Module]:
+        """The torch modules that hold the weights."""
+        return modules_of(self._pipeline)
 
     @property
     def resident_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 import torch
 
+from servekit.device import weight_bytes
 from services.imagegen.domain import Pixels
 
 
@@ -22,7 +23,10 @@ def to_pixels(image: torch.Tensor) -> Pixels:
 
 def measured_bytes(pipeline: object) -> int:
     """Return the bytes of all parameters and buffers of a diffusers pipeline; shared ones count once."""
-    components = getattr(pipeline, "components", {}).values()
-    modules = [each for each in components if isinstance(each, torch.nn.Module)]
-    tensors = {id(each): each for module in modules for each in (*module.parameters(), *module.buffers())}
-    return sum(each.numel() * each.element_size() for each in tensors.values())
+    return weight_bytes(modules_of(pipeline))
+
+
+def modules_of(*pipelines: object) -> list[torch.nn.Module]:
+    """Return the torch modules of diffusers pipelines."""
+    components = [each for pipeline in pipelines for each in getattr(pipeline, "components", {}).values()]
+    return [each for each in components if isinstance(each, torch.nn.Module)]

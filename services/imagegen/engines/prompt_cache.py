@@ -1,4 +1,7 @@
-"""Encoded prompts, kept for the next request with the same words."""
+"""Encoded prompts, kept for the next request with the same words.
+
+They are kept in host memory: a device has better use for its own, and a model that leaves it leaves nothing behind.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -14,17 +17,19 @@ class PromptCache:
     def __init__(self, max_bytes: int = 256 * 1024**2) -> None:
         self._max_bytes = max_bytes
         self._held = 0
-        self._entries: OrderedDict[Hashable, Embeddings] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[torch.device, Embeddings]] = OrderedDict()
 
     def get(self, key: Hashable, encode: Callable[[], Embeddings]) -> Embeddings:
         """Return the embeddings of `key`, encoding them if they are not held."""
         if key in self._entries:
             self._entries.move_to_end(key)
-            return self._entries[key]
-        embeddings = self._entries[key] = encode()
+            device, embeddings = self._entries[key]
+            return tuple(each.to(device) for each in embeddings)
+        embeddings = encode()
+        self._entries[key] = (embeddings[0].device, tuple(each.cpu() for each in embeddings))
         self._held += _bytes(embeddings)
         while self._held > self._max_bytes and len(self._entries) > 1:
-            _, oldest = self._entries.popitem(last=False)
+            _, (_, oldest) = self._entries.popitem(last=False)
             self._held -= _bytes(oldest)
         return embeddings
 

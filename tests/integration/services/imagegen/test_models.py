@@ -1,5 +1,6 @@
 """Models as resources of the imagegen server."""
 
+from atelier.imagegen.v1 import imagegen_pb2
 from atelier.models.v1 import model_service_pb2, models_pb2
 from tests.integration.services.imagegen.conftest import Client, Start
 
@@ -50,6 +51,13 @@ async def test_an_unloaded_model_comes_back_the_same(client: Client) -> None:
     await client.models.UnloadModel(model_service_pb2.UnloadModelRequest(model="tiny_flux"))
 
     assert (await client.generate()).files == before.files
+
+
+async def test_the_bytes_of_adapters_count(client: Client) -> None:
+    before = (await listed(client))["tiny_flux"].residency.device_bytes
+    await client.generate(adapters=[imagegen_pb2.Adapter(id="tiny_lora")])
+
+    assert (await listed(client))["tiny_flux"].residency.device_bytes > before
 
 
 async def test_the_status_tells_device_and_versions(client: Client) -> None:

@@ -288,6 +288,30 @@ def test_a_model_heavier_than_its_estimate_leaves_if_nothing_else_can() -> None:
     assert request.state is RequestState.GRANTED
 
 
+def test_a_model_that_took_on_weight_makes_idle_ones_leave() -> None:
+    device = Device({"a": 4, "b": 4}, budget=10)
+    device.use("a")
+    lease = device.ask("b")
+    device.settle()
+    device.ledger.resized("b", 7)
+    device.advance()
+    assert device.settle() == [evict("a", EvictReason.MEMORY)]
+    assert device.ledger.status(device.now).used_bytes == 7
+    device.end(lease)
+    assert device.state("b") is ModelState.READY
+
+
+def test_what_a_model_took_on_it_leaves_behind() -> None:
+    device = Device({"a": 4}, budget=10)
+    lease = device.ask("a")
+    device.settle()
+    device.ledger.resized("a", 12)
+    device.end(lease)
+    assert device.settle() == [evict("a", EvictReason.MEMORY)]
+    device.use("a")
+    assert device.ledger.entry("a").bytes == 4
+
+
 def test_a_model_found_too_heavy_for_the_device_fails_its_requests() -> None:
     device = Device({"a": 4}, budget=8)
     request = device.ask("a")

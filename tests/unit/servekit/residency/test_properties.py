@@ -103,6 +103,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.expire(self.now, idle_s)
         self.advance()
 
+    @rule(model=Models, size=st.integers(1, 11))
+    def resize(self, model: str, size: int) -> None:
+        self.ledger.resized(model, size)
+        self.advance()
+
     @rule()
     def evict_idle(self) -> None:
         self.ledger.evict_idle()

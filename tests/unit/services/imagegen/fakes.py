@@ -29,6 +29,7 @@ class FakeEngine:
     """Seeds of the pictures of each step."""
     finished: list[int] = field(default_factory=list)
     resident_bytes: int = 1
+    modules: Sequence[object] = ()
 
     def prepare(self, job: Job) -> FakeState:
         return FakeState(job, (job.width, job.height) if not job.alone else (job.seed, "alone"), job.steps)
