@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .venv-protos
+OPS := .venv-ops
 PROMPT ?= a serene landscape with mountains and a lake at sunset
 SAY ?= Welcome to the studio. A prompt goes in, a picture comes out.
 export PROMPT SAY
@@ -13,7 +14,7 @@ ARGS ?=
 SOURCES := servekit services atelier_client recipes evals bench deploy/local tests
 
 .PHONY: help setup demo run test lint fix protos bench doctor clean packages train-sketch train-sketch-qwen eval eval-sketch \
-	test-unit test-contract test-integration test-e2e
+	test-unit test-contract test-integration test-e2e test-ops
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 20
@@ -59,6 +60,11 @@ fix: setup ## format and repair what ruff and buf can
 protos: $(TOOLS)/.stamp ## generate the stubs from protos/
 	protos/generate.sh . $(TOOLS)
 
+$(OPS)/.stamp: tests/ops/requirements.txt
+	test -x $(OPS)/bin/python || $(PYTHON) -m venv $(OPS)
+	$(OPS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/ops/requirements.txt
+	@touch $@
+
 packages: # Debian packages that tests call
 	@command -v openssl >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends openssl; }
 
@@ -73,6 +79,9 @@ test-integration: setup packages ## real in-process servers
 
 test-e2e: setup ## the four real processes
 	$(BIN)/pytest tests/e2e $(ARGS)
+
+test-ops: setup $(OPS)/.stamp ## the manifests, the edge and the alerts, with the tools of an operator (not in `make test`: they take a minute to install)
+	$(BIN)/pytest tests/ops $(ARGS)
 
 bench: setup ## run all benchmarks, or one: make bench NAME=router_overhead
 	$(BIN)/python -m bench $(NAME)

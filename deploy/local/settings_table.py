@@ -18,14 +18,15 @@ SERVICES = ("router", "imagegen", "voice", "rewrite_llm")
 
 def tables() -> str:
     """Return the tables as Markdown: what all services share, then what each has of its own."""
-    classes = {name: _settings_class(name) for name in SERVICES}
+    classes = {name: settings_class(name) for name in SERVICES}
     title = "Every service (`<SERVICE>` is ROUTER, IMAGEGEN, VOICE or REWRITE)"
     shared = _table(title, ServerSettings, None, "ATELIER_<SERVICE>_")
     own = [_table(name, each, ServerSettings, str(each.model_config["env_prefix"])) for name, each in classes.items()]
     return "\n\n".join([shared, *own])
 
 
-def _settings_class(service: str) -> type[ServerSettings]:
+def settings_class(service: str) -> type[ServerSettings]:
+    """Return the settings of a service."""
     module = importlib.import_module(f"services.{service}.settings")
     found = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, ServerSettings)]
     return next(each for each in found if each.__module__ == module.__name__)

@@ -1,10 +1,6 @@
-"""Weights from a hub: a real HTTP server that speaks as much of the hub's protocol as downloads need."""
+"""Weights from a hub, see `tests.hub`."""
 
-import hashlib
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,74 +10,13 @@ from servekit.worker import CancelToken
 from services.imagegen.catalog import Weights
 from services.imagegen.domain import ModelUnavailable
 from services.imagegen.engines.weights import WeightStore
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Hub(ThreadingHTTPServer):
-    """Serves one folder as the repository `me/model`, or refuses with the hub's error code."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.folder = folder
-        self.refusal = ""
-        self.sent: list[str] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-    def _answer(self, *, body: bool) -> None:
-        if self.server.refusal:
-            self.send_response(401)
-            self.send_header("X-Error-Code", self.server.refusal)
-            self.end_headers()
-            return
-        data = self._index() if self.path.startswith("/api/models/") else self._file(body)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", hashlib.sha256(data).hexdigest())
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def _index(self) -> bytes:
-        files = [file for file in sorted(self.server.folder.rglob("*")) if file.is_file()]
-        siblings = [
-            {"rfilename": str(file.relative_to(self.server.folder)), "size": file.stat().st_size} for file in files
-        ]
-        return json.dumps({"id": "me/model", "sha": COMMIT, "siblings": siblings}).encode()
-
-    def _file(self, body: bool) -> bytes:
-        name = self.path.split(f"/resolve/{COMMIT}/")[1]
-        if body:
-            self.server.sent.append(name)
-        return (self.server.folder / name).read_bytes()
+from tests.hub import COMMIT, Hub, serving
 
 
 @pytest.fixture
 def hub(models_dir: Path) -> Iterator[Hub]:
-    server = Hub(models_dir / "tiny_flux")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(models_dir / "tiny_flux") as server:
+        yield server
 
 
 def store(tmp_path: Path, endpoint: str, *, token: str | None = None, download: bool = True) -> WeightStore:
