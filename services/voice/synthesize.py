@@ -133,11 +133,13 @@ class Synthesize:
         encoder, watch = self._encoders.create(audio.format, rate), Stopwatch(self._clock)
         chain = Chain(encoder, rate, volume=audio.volume, normalize=audio.normalize_loudness)
         performance = self._performance(order, rungs, chain, outbox, watch)
-        await performance.run(parts)
         adjustments = tuple(_adjustments(order, can, rate))
-        summary = _summary(order, performance, chain.seconds, watch.work_s, waited, adjustments)
-        self._took(order.model, "speak", watch.total_s)
-        self._observe(summary, performance.underruns)
+        try:
+            await performance.run(parts)
+        finally:  # what was spoken counts, also when the caller hangs up in its midst
+            summary = _summary(order, performance, chain.seconds, watch.work_s, waited, adjustments)
+            self._took(order.model, "speak", watch.total_s)
+            self._observe(summary, performance.underruns)
         outbox.post(summary)
 
     def _performance(
