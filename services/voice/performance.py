@@ -1,7 +1,7 @@
 """One request's way from text to bytes, sentence by sentence, with a second and a third try where output is bad."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from services.voice.outbox import Outbox
 from services.voice.ports import Capabilities, Engine, Inspect
 from services.voice.stopwatch import Playback, Stopwatch
 from services.voice.text.normalise import Normalised, Normaliser, unchanged
-from services.voice.text.sentences import Sentence, Splitter
+from services.voice.text.sentences import Sentence, Splitter, halves
 from services.voice.text.speakable import is_speakable
 from services.voice.threads import in_thread
 
@@ -117,10 +117,11 @@ class Performance:
         async with aclosing(self._sentences(parts)) as sentences:
             async for sentence in sentences:
                 self.characters += len(sentence.text)
-                if is_speakable(sentence.text):
-                    with self._watch.paused():
-                        await self._outbox.room()
-                    await self._speak(sentence)
+                for piece, normalised in self._fitting(sentence):
+                    if is_speakable(piece.text):
+                        with self._watch.paused():
+                            await self._outbox.room()
+                        await self._speak(piece, normalised)
         await self._send(self._chain.finish)
 
     async def _sentences(self, parts: AsyncIterator[TextPart]) -> AsyncGenerator[Sentence, None]:
@@ -137,9 +138,20 @@ class Performance:
         with self._watch.paused():
             return await anext(parts, None)
 
-    async def _speak(self, sentence: Sentence) -> None:
+    def _fitting(self, sentence: Sentence) -> Iterator[tuple[Sentence, Normalised]]:
+        """Yield a sentence with its speakable form, in pieces if that form is longer than the engine takes."""
+        if self._order.ssml:
+            yield sentence, unchanged(sentence.text)
+            return
+        normalised = self._normaliser(sentence.text)
+        if len(normalised.text) <= self._splitter.limit or len(sentence.text) < 2:
+            yield sentence, normalised
+            return
+        for half in halves(sentence):
+            yield from self._fitting(half)
+
+    async def _speak(self, sentence: Sentence, normalised: Normalised) -> None:
         """Try until it is spoken or nothing is left to try."""
-        normalised = unchanged(sentence.text) if self._order.ssml else self._normaliser(sentence.text)
         state = _Sentence(normalised, sentence.offset, self._spoken_s)
         causes: list[Cause] = []
         for remedy, speaker in self._rungs:

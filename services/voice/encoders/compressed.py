@@ -55,7 +55,7 @@ class SndfileEncoder:
 
 
 def _set_page_latency(file: Any) -> None:
-    """Call what python-soundfile has no method for."""
+    """Call what python-soundfile has no method for; see docs/decisions/0034-opus-pages.md."""
     latency = soundfile._ffi.new("double*", OPUS_PAGE_MS)
     soundfile._snd.sf_command(file._file, _SET_OGG_PAGE_LATENCY_MS, latency, soundfile._ffi.sizeof("double"))
 

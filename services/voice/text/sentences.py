@@ -20,8 +20,9 @@ _END = re.compile(
 )
 _LAST_WORD = re.compile(r"[\w.\-]*$")
 _LATIN_OPENERS = "\"'“‘«‹([{¿¡„-–—*_ "
-_SOFT_BREAK = re.compile(r"[,;:，、；：—–]+[\"'”’»)\]]*\s*|\s+")
-_AFTER_PAUSE = ",;:，、；：—–"
+_PAUSE = re.compile(rf"(?:[，、；：،؛—–]+[{_CLOSERS}]*\s*|[,;:]+[{_CLOSERS}]*\s+)")
+_SPACE = re.compile(r"\s+")
+_INNER_BREAK = re.compile(r"[,;:/?&=._-]+")  # only where there is nothing else: in numbers, addresses, chains of words
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Splitter:
         self._limit = limit
         self._text = ""
         self._offset = 0
+
+    @property
+    def limit(self) -> int:
+        """Characters that come out at a time, at most."""
+        return self._limit
 
     def feed(self, text: str) -> Iterator[Sentence]:
         """Yield the sentences that are complete with `text`. Exhaust it before the next call."""
@@ -91,6 +97,13 @@ class Splitter:
         return not (word.lower() in self._language.never or _is_initial(word))
 
 
+def halves(sentence: Sentence) -> tuple[Sentence, Sentence]:
+    """Return a sentence of two characters or more in two pieces, for what grew too long when it was made speakable."""
+    text = sentence.text
+    at = _soft_cut(text, 0, max(1, 2 * len(text) // 3))
+    return Sentence(text[:at], sentence.offset, False), Sentence(text[at:], sentence.offset + at, sentence.complete)
+
+
 def _word_before(text: str, start: int, end: int) -> str:
     found = _LAST_WORD.search(text, max(start, end - 32), end)
     return found.group() if found else ""
@@ -107,13 +120,9 @@ def _opens(text: str, start: int, at: int) -> bool:
 
 
 def _soft_cut(text: str, start: int, horizon: int) -> int:
-    """Return the best place to cut before `horizon`: the last pause, else the last space, in the second half."""
+    """Return the best place to cut before `horizon`, in the second half: the last pause, space or other break."""
     middle = start + (horizon - start) // 2
-    space = pause = 0
-    for match in _SOFT_BREAK.finditer(text, middle, horizon):
-        space = match.end()
-        if match.group()[0] in _AFTER_PAUSE and match.group()[-1:].isspace():
-            pause = space
-    if best := pause or space:
-        return best
+    for kind in (_PAUSE, _SPACE, _INNER_BREAK):
+        if found := [match.end() for match in kind.finditer(text, middle, horizon)]:
+            return found[-1]
     return next((at for at in range(horizon, middle, -1) if is_boundary(text, at, start)), horizon)

@@ -104,6 +104,15 @@ async def test_sentences_are_spoken_in_order() -> None:
     assert [each.text for each in engine.heard] == ["First one. ", "Second one. ", "Third"]
 
 
+async def test_what_grows_when_it_is_made_speakable_still_fits_the_engine() -> None:
+    engine = ScriptedEngine([tone(0.1)])
+    text = "a & b, " * 40
+    await Stage(rungs(engine)).run(text)
+    assert max(len(each.text) for each in engine.heard) <= 100
+    assert "".join(each.text for each in engine.heard) == text.replace("&", "and")
+    assert [each.ends_sentence for each in engine.heard] == [False] * (len(engine.heard) - 1) + [True]
+
+
 async def test_the_audio_of_all_sentences_is_one_stream() -> None:
     events = await Stage(rungs(ScriptedEngine([tone(0.1)], [tone(0.2)]))).run("One. Two.")
     assert np.allclose(audio(events), np.concatenate((tone(0.1), tone(0.2))))

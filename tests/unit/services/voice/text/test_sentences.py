@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.voice.text import languages
 from services.voice.text.graphemes import is_boundary
-from services.voice.text.sentences import Sentence, Splitter
+from services.voice.text.sentences import Sentence, Splitter, halves
 
 LANGUAGES = languages.load()
 
@@ -118,6 +118,39 @@ def test_a_long_sentence_is_cut_at_a_comma_and_says_so() -> None:
     found = split("one two three four, five six seven eight nine ten eleven.", limit=30)
     assert found[0] == Sentence("one two three four, ", 0, complete=False)
     assert found[-1].complete
+
+
+@settings(deadline=None)
+@given(st.text(min_size=2, max_size=60), st.booleans())
+def test_halves_are_the_whole(text: str, complete: bool) -> None:
+    first, second = halves(Sentence(text, 7, complete))
+    assert first.text + second.text == text
+    assert first.text and second.text
+    assert (first.offset, second.offset) == (7, 7 + len(first.text))
+    assert (first.complete, second.complete) == (False, complete)
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("it goes on and on and costs 1,000,000.50 in all of the years", "it goes on and on and costs "),
+        ("it goes on and on and see https://a.b:80/c?d=1 for more", "it goes on and on and see "),
+        ("it goes on, and on and on and costs 1,000,000 in all", "it goes on, and on and on and costs "),
+        ("it goes on and on now, it has a pause here and goes on", "it goes on and on now, "),
+        ("它一直在说，一直在说，说了很久很久都没有停下来的意思，还在说，没有停下来", None),
+    ],
+)
+def test_numbers_and_addresses_stay_whole_when_a_sentence_is_cut(text: str, cut: str | None) -> None:
+    first = split(text, limit=36)[0].text
+    assert first == cut if cut else first.endswith("，")
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["word", "1,234,567.89", "https://example.org/a,b?c=1", "e.g.", "3:45", "—", "x,"])))
+def test_no_token_is_cut_where_there_are_spaces(tokens: list[str]) -> None:
+    text = " ".join(tokens)
+    for each in split(text, limit=64):
+        assert all(token in tokens for token in each.text.split())
 
 
 @pytest.mark.parametrize(
