@@ -85,7 +85,7 @@ async def test_what_was_spoken_counts_also_when_the_caller_hangs_up(app: App, ch
     call.cancel()
     await until_idle(channel)
     assert 0 < read("voice_characters_total", model="espeak") < 1000 * len(TEXT)
-    assert read("voice_audio_seconds_total", model="espeak") > 1
+    assert read("voice_audio_seconds_total", model="espeak") > 0
     assert read("voice_first_audio_seconds_count", model="espeak") == 1
 
 
