@@ -1,6 +1,6 @@
 """Sentences are spoken in order; bad ones again, then by another engine, then given up."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -20,9 +20,11 @@ from services.voice.domain import (
     Event,
     Flush,
     Order,
+    Piece,
     Remedy,
     Retried,
     TextPart,
+    Utterance,
     Word,
     WordSpoken,
 )
@@ -59,7 +61,7 @@ def speaker(engine: ScriptedEngine, can: Capabilities, model: str) -> Speaker:
 class Stage:
     """One performance and what came of it."""
 
-    def __init__(self, attempts: Sequence[Rung], order: Order = ORDER) -> None:
+    def __init__(self, attempts: Sequence[Rung], order: Order = ORDER, clock: ManualClock | None = None) -> None:
         self.registry = CollectorRegistry()
         self.outbox = Outbox(limit_bytes=10**9, chunk_bytes=2**30)
         self._codecs = ThreadPoolExecutor(1)
@@ -72,7 +74,7 @@ class Stage:
             chain=Chain(Encoders().create(order.audio.format, 22050), 22050),
             outbox=self.outbox,
             codecs=self._codecs,
-            watch=Stopwatch(ManualClock()),
+            watch=Stopwatch(clock or ManualClock()),
             metrics=VoiceMetrics(self.registry),
             seed=order.seed or 0,
         )
@@ -202,6 +204,29 @@ async def test_bad_output_stops_the_engine() -> None:
     engine = ScriptedEngine([NAN, tone(9)], [tone(0.1)])
     await Stage(rungs(engine)).run("Hello.")
     assert engine.stopped == 1
+
+
+async def test_an_engine_gets_the_latents_of_the_voice_and_its_stand_in_does_not() -> None:
+    engine, spare = ScriptedEngine(["broken"]), ScriptedEngine([tone(0.1)])
+    latents = {"x": np.ones(3, np.float32)}
+    first, second, third = rungs(engine, spare)
+    own = replace(first[1], latents=latents)
+    await Stage([(None, own), (second[0], own), third]).run("One.")
+    assert [each.latents for each in (*engine.heard, *spare.heard)] == [latents, latents, None]
+
+
+async def test_audio_that_is_made_later_than_it_is_played_is_an_underrun() -> None:
+    clock = ManualClock()
+
+    class Slow(ScriptedEngine):
+        async def speak(self, utterance: Utterance) -> AsyncGenerator[Piece, None]:
+            async for piece in super().speak(utterance):
+                clock.advance(0.2)
+                yield piece
+
+    stage = Stage(rungs(Slow([tone(0.1)] * 4)), clock=clock)
+    await stage.run("One.")
+    assert stage.performance.underruns == 3
 
 
 async def test_ssml_reaches_the_engine_as_it_is() -> None:
