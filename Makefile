@@ -11,9 +11,10 @@ SAY ?= Welcome to the studio. A prompt goes in, a picture comes out.
 export PROMPT SAY
 NAME ?=
 ARGS ?=
+MINUTES ?= 30
 SOURCES := servekit services atelier_client recipes evals bench deploy/local tests
 
-.PHONY: help setup demo run test lint fix protos bench doctor clean packages train-sketch train-sketch-qwen eval eval-sketch \
+.PHONY: soak help setup demo run test lint fix protos bench doctor clean packages train-sketch train-sketch-qwen eval eval-sketch \
 	test-unit test-contract test-integration test-e2e test-ops
 
 help: ## list the targets
@@ -85,6 +86,9 @@ test-ops: setup $(OPS)/.stamp ## the manifests, the edge and the alerts, with th
 
 bench: setup ## run all benchmarks, or one: make bench NAME=router_overhead
 	$(BIN)/python -m bench $(NAME)
+
+soak: setup ## load and faults, bounded: make soak MINUTES=30
+	$(BIN)/python -m bench._soak --minutes $(MINUTES)
 
 doctor: setup ## which device, which dtype, and why
 	@$(BIN)/atelier doctor

@@ -35,9 +35,9 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(["| what | value | aim | samples |", "|---|---|---|---|", *rows])
 
 
-def write(name: str, figures: Sequence[Figure], folder: Path = RESULTS) -> None:
-    """Write `figures` to `<name>.json` and `<name>.md` in `folder`."""
-    command = f"python -m bench {name}"
+def write(name: str, figures: Sequence[Figure], folder: Path = RESULTS, *, command: str = "") -> None:
+    """Write `figures` to `<name>.json` and `<name>.md` in `folder`; `command` is how they were made."""
+    command = command or f"python -m bench {name}"
     here = machine()
     record = {"name": name, "figures": [asdict(each) for each in figures], "command": command, "machine": here}
     folder.mkdir(parents=True, exist_ok=True)

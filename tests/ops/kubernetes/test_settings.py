@@ -142,7 +142,7 @@ def test_who_shows_a_certificate_has_one_in_the_name_it_is_called_by(overlay: st
     built, pod, _ = find(overlay, name)
     settings = read(overlay, name)
     if settings.tls_client_ca_file is None:
-        assert settings.allow_insecure_bind
+        assert settings.allow_unauthenticated
         return
     secret = next(each["secret"]["secretName"] for each in pod["volumes"] if each["name"] == "tls")
     (certificate,) = (each["spec"] for each in built.all("Certificate") if each["spec"]["secretName"] == secret)

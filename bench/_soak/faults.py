@@ -1,0 +1,154 @@
+"""What goes wrong one day: each function makes it happen under load and returns what that did."""
+
+import asyncio
+import resource
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+
+from atelier.voice.v1 import voice_service_pb2
+from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
+from bench._figures import Figure, percentile
+from bench._soak.fleet import REPLICATED, Fleet
+from bench._soak.load import KINDS, Load, Outcome
+from bench._soak.memory import resident
+
+_NEEDED_BY = {
+    "router": tuple(KINDS),
+    "imagegen": ("picture", "decision"),
+    "voice": ("sentence",),
+    "rewrite_llm": ("picture", "decision"),
+}
+_LOOK_S = 5.0
+"""Seconds that a state is watched."""
+_IDLE = 1000
+_LONG_TEXT = "This sentence is here to make the audio long. " * 400
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+_DAY = 86_400
+
+
+def failed(outcomes: Sequence[Outcome]) -> int:
+    """Return how many requests got no answer."""
+    return sum(bool(each.error) for each in outcomes)
+
+
+def wrong(outcomes: Sequence[Outcome]) -> int:
+    """Return how many answers were not right."""
+    return sum(each.wrong for each in outcomes)
+
+
+def _p50_ms(outcomes: Sequence[Outcome], kind: str) -> float:
+    seconds = [each.seconds for each in outcomes if each.kind == kind and not each.error]
+    return 1000 * percentile(seconds, 0.5) if seconds else float("nan")
+
+
+async def killed(fleet: Fleet, load: Load, name: str) -> list[Figure]:
+    """SIGKILL a service, which starts again at once, and wait until everything that needs it has been answered."""
+    began = time.monotonic()
+    await fleet.kill(name)
+    await load.answered(_NEEDED_BY[name], time.monotonic())
+    recovered_s = time.monotonic() - began
+    during = load.since(began)
+    return [
+        Figure(f"{name} killed: started again and answering after", recovered_s, "s", 1, "<= 60"),
+        Figure(f"{name} killed: requests that got an error", failed(during), "requests", len(during)),
+        Figure(f"{name} killed: wrong answers", wrong(during), "answers", len(during), "0"),
+    ]
+
+
+async def rolling_restart(fleet: Fleet, load: Load) -> list[Figure]:
+    """SIGTERM one replica after the other; each comes back before the next goes."""
+    began = time.monotonic()
+    for service in REPLICATED:
+        for name in (service, f"{service}-1"):
+            await fleet.restart(name)
+            await asyncio.sleep(_LOOK_S)  # the router looks every two seconds
+    during = load.since(began)
+    return [
+        Figure("rolling restart: requests that got an error", failed(during), "requests", len(during), "0"),
+        Figure("rolling restart: wrong answers", wrong(during), "answers", len(during), "0"),
+    ]
+
+
+async def slow_client(fleet: Fleet, load: Load) -> list[Figure]:
+    """Begin to read minutes of audio, stop reading for a while, then read on."""
+    before = load.since(time.monotonic() - _LOOK_S)
+    pids = {name: fleet.pids()[name] for name in ("router", "voice")}
+    held = sum(map(resident, pids.values()))
+    request = voice_service_pb2.SynthesizeRequest(text=_LONG_TEXT)
+    async with grpc.aio.insecure_channel(fleet.studio.address) as channel:
+        call = VoiceServiceStub(channel).Synthesize(request, timeout=120)
+        events: list[voice_service_pb2.SynthesizeResponse] = [await anext(stream := aiter(call)), await anext(stream)]
+        stopped = time.monotonic()
+        await asyncio.sleep(_LOOK_S)
+        grown, during = sum(map(resident, pids.values())) - held, load.since(stopped)
+        events += [event async for event in stream]
+    received = sum(len(event.chunk.data) for event in events)
+    whole = events[-1].HasField("summary") and received > 0
+    return [
+        Figure("slow client: its audio arrived whole", whole, "of 1", 1, "1"),
+        Figure("slow client: memory it costs while it does not read", grown / 1e6, "MB", 1, f"<= {received / 1e6:.0f}"),
+        Figure("slow client: errors of the others meanwhile", failed(during), "requests", len(during), "0"),
+        Figure("slow client: p50 of others' decisions meanwhile", _p50_ms(during, "decision"), "ms", len(during)),
+        Figure("slow client: p50 of others' decisions before", _p50_ms(before, "decision"), "ms", len(before)),
+    ]
+
+
+async def idle_connections(fleet: Fleet, load: Load) -> list[Figure]:
+    """Open connections that ask for nothing, each on a socket of its own."""
+    pid = fleet.pids()["router"]
+    held = resident(pid)
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with AsyncExitStack() as stack:
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(fleet.studio.address, options))
+            for _ in range(_IDLE)
+        ]
+        async with asyncio.timeout(120):
+            await asyncio.gather(*(channel.channel_ready() for channel in channels))
+        opened, grown = time.monotonic(), resident(pid) - held
+        await asyncio.sleep(_LOOK_S)
+        during = load.since(opened)
+    return [
+        Figure(f"{_IDLE} idle connections: memory of the router for each", grown / _IDLE / 1e3, "kB", _IDLE, "<= 200"),
+        Figure(f"{_IDLE} idle connections: errors of the others", failed(during), "requests", len(during), "0"),
+        Figure(f"{_IDLE} idle connections: p50 of decisions", _p50_ms(during, "decision"), "ms", len(during)),
+    ]
+
+
+async def full_disk(fleet: Fleet, load: Load) -> list[Figure]:
+    """Let no service make any file longer, its log included, as on a full disk."""
+    began = time.monotonic()
+    pids = list(fleet.pids().values())
+    for pid in pids:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    await asyncio.sleep(_LOOK_S)
+    for pid in pids:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    during = load.since(began)
+    return [
+        Figure("full disk: requests that got an error", failed(during), "requests", len(during), "0"),
+        Figure("full disk: wrong answers", wrong(during), "answers", len(during), "0"),
+    ]
+
+
+async def clock_jump(fleet: Fleet, load: Load, folder: Path) -> list[Figure]:
+    """Let the router's wall clock jump a day ahead and a day back."""
+    offset = folder / "clock"
+    offset.write_text("+0\n")
+    fake = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1"}
+    await fleet.restart("router", fake | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+    await load.answered(tuple(KINDS), time.monotonic())
+    began = time.monotonic()
+    for jump in (_DAY, -_DAY):
+        offset.write_text(f"{jump:+d}\n")
+        await asyncio.sleep(_LOOK_S)
+    during = load.since(began)
+    await fleet.restart("router", dict.fromkeys(["LD_PRELOAD"], ""))
+    return [
+        Figure("clock jump: requests that got an error", failed(during), "requests", len(during), "0"),
+        Figure("clock jump: wrong answers", wrong(during), "answers", len(during), "0"),
+    ]
