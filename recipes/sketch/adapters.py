@@ -20,10 +20,10 @@ from recipes.sketch.pool import LatentPool, PoolSize
 from recipes.sketch.session import Session, device
 
 RANK = 8
-_PEAK = 1.5e-3
+_PEAK = 6e-4
 _REPORT_EVERY = 20
 _FIRST_SEED = 100_000_000
-_POOL = PoolSize(capacity=8_000, first=1_000)
+_POOL = PoolSize(capacity=8_000, first=2_000)
 _TARGETS = [
     "to_q",
     "to_k",
