@@ -4,19 +4,16 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal, TypeVar
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from atelier.common.v1 import types_pb2
 from atelier.voice.v1 import voice_pb2
 from atelier.voice.v1 import voice_service_pb2 as wire
 from servekit.errors import InvalidRequest, Violation
 from services.voice import domain
-from services.voice.cloning import MAX_CLIP_BYTES, VoiceWanted
 from services.voice.ports import Capabilities
 from services.voice.text import ssml
+from services.voice.text.languages import is_tag
 from services.voice.text.speakable import is_speakable
 from services.voice.voices import VoiceBook
 
@@ -25,7 +22,6 @@ MAX_PIECE = 10_000
 MAX_NAME = 128
 MIN_RATE_HZ, MAX_RATE_HZ = 8000, 48000
 
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _FORMATS = {
     voice_pb2.AUDIO_FORMAT_UNSPECIFIED: domain.AudioFormat.WAV,
@@ -122,13 +118,8 @@ def _names(config: wire.SynthesisConfig) -> Iterator[Violation]:
     for name in ("model", "voice"):
         if len(getattr(config, name)) > MAX_NAME:
             yield Violation(f"config.{name}", f"must be an id of at most {MAX_NAME} characters")
-    if not is_language(config.language):
+    if config.language and not is_tag(config.language):
         yield Violation("config.language", "must be a BCP 47 tag such as `en` or `pt-br`, or empty")
-
-
-def is_language(tag: str) -> bool:
-    """Tell whether a tag is empty or looks like BCP 47."""
-    return not tag or (len(tag) <= MAX_NAME and _LANGUAGE.fullmatch(tag) is not None)
 
 
 def _audio(audio: voice_pb2.AudioConfig) -> Iterator[Violation]:
@@ -240,72 +231,3 @@ _MESSAGES: Mapping[type[domain.Event], tuple[str, Callable[[Any], Any]]] = {
     domain.Summary: ("summary", _summary),
 }
 """Name and message of each event."""
-
-
-# ---- voices ----
-
-
-def voice(value: domain.Voice) -> voice_pb2.Voice:
-    """Return a voice as the message."""
-    return voice_pb2.Voice(
-        id=value.id,
-        display_name=value.name,
-        model=value.model,
-        languages=value.languages,
-        gender=value.gender,
-        cloned=value.cloned,
-        shared=value.shared,
-        created=_timestamp(value.created) if value.created else None,
-    )
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
-
-
-def check_filter(request: wire.ListVoicesRequest) -> None:
-    """Raise `InvalidRequest` if a filter cannot be one."""
-    violations = []
-    if not is_language(request.language):
-        violations.append(Violation("language", "must be a BCP 47 tag such as `en` or `pt-br`, or empty"))
-    if len(request.model) > MAX_NAME:
-        violations.append(Violation("model", f"must be an id of at most {MAX_NAME} characters"))
-    if violations:
-        raise InvalidRequest(violations)
-
-
-def voice_id(value: str) -> str:
-    """Return the id of a voice. Raises `InvalidRequest`."""
-    if not 1 <= len(value) <= MAX_NAME:
-        raise InvalidRequest([Violation("voice", f"is required: the id of a voice, at most {MAX_NAME} characters")])
-    return value
-
-
-def voice_wanted(request: wire.CreateVoiceRequest) -> VoiceWanted:
-    """Return the first request of `CreateVoice`. Raises `InvalidRequest`."""
-    if request.WhichOneof("part") != "config":
-        raise InvalidRequest([Violation("config", "is required as the first request, before the clip")])
-    config = request.config
-    violations = [
-        Violation(f"config.languages[{index}]", "must be a BCP 47 tag such as `en` or `pt-br`")
-        for index, tag in enumerate(config.languages)
-        if not tag or not is_language(tag)
-    ]
-    if len(config.model) > MAX_NAME:
-        violations.append(Violation("config.model", f"must be an id of at most {MAX_NAME} characters"))
-    if violations:
-        raise InvalidRequest(violations)
-    return VoiceWanted(
-        config.id, config.display_name, config.model, tuple(config.languages), config.consent, config.shared
-    )
-
-
-def clip_part(request: wire.CreateVoiceRequest, received: int) -> bytes:
-    """Return the next bytes of a clip of which `received` are here already. Raises `InvalidRequest`."""
-    if request.WhichOneof("part") != "clip":
-        raise InvalidRequest([Violation("clip", "is required after the first request")])
-    if received + len(request.clip) > MAX_CLIP_BYTES:
-        raise InvalidRequest([Violation("clip", f"has more than {MAX_CLIP_BYTES} bytes")])
-    return request.clip

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
-from servekit.errors import EngineFailure, OutputRejected
+from servekit.errors import Cancelled, EngineFailure, OutputRejected, ServingError
 from services.voice.audio.chain import Chain
 from services.voice.domain import (
     Audio,
@@ -163,7 +163,9 @@ class Performance:
                 await self._attempt(state, speaker, self._utterance(sentence, state, speaker, len(causes)))
             except Degenerate as degenerate:
                 causes.append(degenerate.cause)
-            except EngineFailure as failure:
+            except ServingError as failure:
+                if not _is_overcome(failure, remedy):
+                    raise
                 logger.warning("%s failed: %s", speaker.voice.model, failure)
                 causes.append(Cause.ENGINE_FAILURE)
             else:
@@ -244,6 +246,12 @@ class Performance:
         if set(causes) == {Cause.ENGINE_FAILURE}:
             raise EngineFailure(f"{self._order.model} failed {len(causes)} times at the same sentence")
         raise OutputRejected([cause.value for cause in causes])
+
+
+def _is_overcome(failure: ServingError, remedy: Remedy | None) -> bool:
+    """An engine that broke may do better next time; a stand-in that cannot even be had was worth a try."""
+    stand_in = remedy is Remedy.FALLBACK_ENGINE and not isinstance(failure, Cancelled)
+    return stand_in or isinstance(failure, EngineFailure)
 
 
 def _may_go_on(state: _Sentence, speaker: Speaker, causes: Sequence[Cause]) -> bool:

@@ -10,7 +10,7 @@ from atelier.voice.v1 import voice_service_pb2 as wire
 from atelier.voice.v1 import voice_service_pb2_grpc
 from servekit.context import current
 from servekit.errors import InvalidRequest, Violation
-from services.voice import convert
+from services.voice import convert, convert_voices
 from services.voice.clones import Clones
 from services.voice.cloning import Cloning
 from services.voice.domain import TextPart, Voice
@@ -59,31 +59,31 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
 
     async def ListVoices(self, request: wire.ListVoicesRequest, context: Context) -> wire.ListVoicesResponse:
         """Return voices, ordered by id."""
-        convert.check_filter(request)
+        convert_voices.check_filter(request)
         made = await self._clones.listed(current().caller)
         voices = self._book.listed(request.language, request.model, made)
-        return wire.ListVoicesResponse(voices=map(convert.voice, voices))
+        return wire.ListVoicesResponse(voices=map(convert_voices.voice, voices))
 
     async def GetVoice(self, request: wire.GetVoiceRequest, context: Context) -> wire.GetVoiceResponse:
         """Return one voice."""
-        voice_id = convert.voice_id(request.voice)
+        voice_id = convert_voices.voice_id(request.voice)
         voice = self._book.get(voice_id, await self._made(voice_id))
-        return wire.GetVoiceResponse(voice=convert.voice(voice))
+        return wire.GetVoiceResponse(voice=convert_voices.voice(voice))
 
     async def CreateVoice(
         self, request_iterator: AsyncIterator[wire.CreateVoiceRequest], context: Context
     ) -> wire.CreateVoiceResponse:
         """Make a voice from a clip."""
-        wanted = convert.voice_wanted(await anext(request_iterator, wire.CreateVoiceRequest()))
+        wanted = convert_voices.voice_wanted(await anext(request_iterator, wire.CreateVoiceRequest()))
         clip = bytearray()
         async for request in request_iterator:
-            clip += convert.clip_part(request, len(clip))
+            clip += convert_voices.clip_part(request, len(clip))
         voice = await self._cloning.create(current().caller, wanted, bytes(clip))
-        return wire.CreateVoiceResponse(voice=convert.voice(voice))
+        return wire.CreateVoiceResponse(voice=convert_voices.voice(voice))
 
     async def DeleteVoice(self, request: wire.DeleteVoiceRequest, context: Context) -> wire.DeleteVoiceResponse:
         """Remove a voice made from a clip."""
-        await self._cloning.delete(current().caller, convert.voice_id(request.voice))
+        await self._cloning.delete(current().caller, convert_voices.voice_id(request.voice))
         return wire.DeleteVoiceResponse()
 
     async def _made(self, voice_id: str) -> Sequence[Voice]:

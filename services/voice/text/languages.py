@@ -1,5 +1,6 @@
 """What is known of each language's abbreviations, from `languages.toml`."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +8,9 @@ from importlib import resources
 from typing import Any
 
 ANY = "any"
+LONGEST_TAG = 35
+"""Characters of a BCP 47 tag that everybody has to take (RFC 5646, section 4.4.1)."""
+_TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +50,8 @@ def _language(common: Mapping[str, Any], own: Mapping[str, Any]) -> Language:
         ordinals=own.get("ordinals", False),
         expand=own.get("expand", {}),
     )
+
+
+def is_tag(text: str) -> bool:
+    """Tell whether a text looks like a BCP 47 tag."""
+    return len(text) <= LONGEST_TAG and _TAG.fullmatch(text) is not None

@@ -11,7 +11,6 @@ from atelier.voice.v1 import voice_service_pb2 as wire
 from servekit.errors import InvalidRequest
 from servekit.residency import UnknownModel
 from services.voice import convert
-from services.voice.cloning import VoiceWanted
 from services.voice.convert import Reader
 from services.voice.domain import (
     Adjustment,
@@ -32,7 +31,7 @@ from services.voice.domain import (
     WordSpoken,
 )
 from services.voice.ports import Capabilities
-from tests.unit.services.voice.speaking import CAN, book, voice
+from tests.unit.services.voice.speaking import CAN, book
 
 READER = Reader(book(), {"robot": CAN})
 
@@ -219,33 +218,3 @@ def test_a_voice_made_from_a_clip_can_be_asked_for() -> None:
     _, found = READER.synthesis(request(voice="anna"), [ANNA])
     assert (found.voice, found.model, found.language) == (ANNA, "robot", "en")
     assert READER.stream_config(stream_request(config=wire.SynthesisConfig(voice="anna")), [ANNA]).voice is ANNA
-
-
-def test_a_voice_made_from_a_clip_as_a_message() -> None:
-    message = convert.voice(ANNA)
-    assert (message.id, message.cloned, message.shared) == ("anna", True, False)
-    assert message.created.ToDatetime(UTC) == ANNA.created
-
-
-def test_what_is_asked_of_a_new_voice_is_read() -> None:
-    wanted = convert.voice_wanted(
-        wire.CreateVoiceRequest(
-            config=wire.CreateVoiceConfig(id="anna", languages=["pt-BR"], consent=True, shared=True, model="m")
-        )
-    )
-    assert wanted == VoiceWanted("anna", "", "m", ("pt-BR",), consent=True, shared=True)
-
-
-@pytest.mark.parametrize(
-    ("config", "field"),
-    [({"languages": ["en", "?"]}, "config.languages[1]"), ({"model": "m" * 200}, "config.model")],
-)
-def test_a_bad_field_of_a_new_voice_is_named(config: dict[str, Any], field: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        convert.voice_wanted(wire.CreateVoiceRequest(config=wire.CreateVoiceConfig(**config)))
-    assert [each.field for each in caught.value.violations] == [field]
-
-
-def test_a_voice_as_a_message() -> None:
-    message = convert.voice(voice("robot", "pt-br", "pt-br", "pt"))
-    assert (message.id, list(message.languages), message.cloned) == ("robot/pt-br", ["pt-br", "pt"], False)

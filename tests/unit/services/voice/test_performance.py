@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from servekit.errors import EngineFailure, OutputRejected
+from servekit.errors import EngineFailure, ModelUnavailable, OutputRejected
 from servekit.testing import ManualClock
 from services.voice.audio.chain import Chain
 from services.voice.checks.audio import Inspector
@@ -173,6 +173,25 @@ async def test_without_a_fallback_every_cause_is_told() -> None:
 async def test_an_engine_that_only_breaks_is_a_failure() -> None:
     with pytest.raises(EngineFailure):
         await Stage(rungs(ScriptedEngine(["broken"]))).run("Hello.")
+
+
+async def test_a_stand_in_that_cannot_be_had_is_one_more_cause() -> None:
+    async def missing() -> ScriptedEngine:
+        raise ModelUnavailable("not installed")
+
+    first, second = rungs(ScriptedEngine([SILENCE]))
+    stage = Stage([first, second, (Remedy.FALLBACK_ENGINE, Speaker(missing, CAN, voice("spare")))])
+    with pytest.raises(OutputRejected) as caught:
+        await stage.run("One.")
+    assert caught.value.attempts == ("silent", "silent", "engine_failure")
+
+
+async def test_an_engine_that_cannot_be_had_at_all_is_told_as_such() -> None:
+    async def missing() -> ScriptedEngine:
+        raise ModelUnavailable("not installed")
+
+    with pytest.raises(ModelUnavailable):
+        await Stage([(None, Speaker(missing, CAN, voice()))]).run("One.")
 
 
 async def test_retries_are_counted() -> None:
