@@ -136,6 +136,7 @@ def voice_cases() -> Iterator[Case]:
     yield Case("voice: get nothing", both, f"{SPEECH}GetVoice", (get(),), fields=frozenset({"voice"}))
     yield Case("voice: get nobody", both, f"{SPEECH}GetVoice", (get(voice="espeak/nobody"),), *nobody)
     yield Case("voice: delete nobody", both, f"{SPEECH}DeleteVoice", (delete(voice="nobody"),), *nobody)
+    yield Case("voice: a path for a name", both, f"{SPEECH}GetVoice", (get(voice="../../../etc/passwd"),), *nobody)
     part = speech_pb2.CreateVoiceRequest
     create = f"{SPEECH}CreateVoice"
     yield Case("voice: clip before config", both, create, (part(clip=b"RIFF"),), fields=frozenset({"config"}))
