@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -77,10 +78,24 @@ async def test_a_rate_the_format_does_not_know_is_reported(voice: "VoiceServiceA
     assert (change.field, change.requested, change.used) == ("config.audio.sample_rate", "22050", "24000")
 
 
-async def test_seams_between_sentences_do_not_click(voice: "VoiceServiceAsyncStub") -> None:
+@pytest.mark.parametrize("audio_format", ["WAV", "FLAC", "OGG_OPUS", "MP3"])
+async def test_seams_between_sentences_do_not_click(voice: "VoiceServiceAsyncStub", audio_format: str) -> None:
     """No step between two samples is larger than speech itself makes inside one sentence."""
-    one, many = [(await heard(voice.Synthesize(request(text)))).samples() for text in ("Seams.", "Seams. " * 20)]
+    audio = {"format": f"AUDIO_FORMAT_{audio_format}", "sample_rate": 24000}
+    one, many = [(await heard(voice.Synthesize(request(text, audio)))).samples() for text in ("Seams.", "Seams. " * 20)]
     assert np.abs(np.diff(many)).max() <= 1.2 * np.abs(np.diff(one)).max()
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "mark", "places"),
+    [("WAV", b"RIFF", [0]), ("FLAC", b"fLaC", [0]), ("OGG_OPUS", b"OpusHead", [28]), ("MP3", b"Xing", [])],
+)
+async def test_no_header_stands_inside_a_stream(
+    voice: "VoiceServiceAsyncStub", audio_format: str, mark: bytes, places: list[int]
+) -> None:
+    """MP3 has none at all: it would say how long the stream is, which nobody knows beforehand."""
+    found = await heard(voice.Synthesize(request("One more. " * 20, {"format": f"AUDIO_FORMAT_{audio_format}"})))
+    assert [match.start() for match in re.finditer(mark, found.data)] == places
 
 
 async def test_volume_zero_is_silent_and_no_error(voice: "VoiceServiceAsyncStub") -> None:
