@@ -12,10 +12,10 @@ export PROMPT SAY
 NAME ?=
 ARGS ?=
 MINUTES ?= 30
-SOURCES := servekit services atelier_client recipes evals bench deploy/local tests
+SOURCES := servekit services atelier_client recipes evals bench deploy/grafana deploy/local deploy/prometheus tests
 
 .PHONY: soak help setup demo run test lint fix protos bench doctor clean packages train-sketch train-sketch-qwen eval eval-sketch \
-	test-unit test-contract test-integration test-e2e test-ops
+	test-unit test-contract test-integration test-e2e test-ops packages-ops
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 20
@@ -51,12 +51,14 @@ lint: setup $(TOOLS)/.stamp ## ruff, mypy, import contracts, buf, freshness of g
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && protos/generate.sh "$$fresh" $(TOOLS) && \
 		diff -r -x __pycache__ atelier "$$fresh/atelier" || { echo "stubs are stale: run make protos"; exit 1; }
 	$(BIN)/python -m deploy.local.settings_table --check README.md
+	$(BIN)/python -m deploy.grafana --check
 
 fix: setup ## format and repair what ruff and buf can
 	$(BIN)/ruff check --fix . || true
 	$(BIN)/ruff format .
 	cd protos && ../$(BIN)/buf format -w
 	$(BIN)/python -m deploy.local.settings_table --write README.md
+	$(BIN)/python -m deploy.grafana --write
 
 protos: $(TOOLS)/.stamp ## generate the stubs from protos/
 	protos/generate.sh . $(TOOLS)
@@ -68,6 +70,9 @@ $(OPS)/.stamp: tests/ops/requirements.txt
 
 packages: # Debian packages that tests call
 	@command -v openssl >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends openssl; }
+
+packages-ops: # Prometheus and Alertmanager; a package of Debian starts no daemon where policy-rc.d forbids it
+	@command -v promtool amtool >/dev/null || { apt-get update -q && deploy/prometheus/install.sh; }
 
 test-unit: setup ## fast tests without torch
 	$(BIN)/pytest tests/unit $(ARGS)
@@ -81,7 +86,7 @@ test-integration: setup packages ## real in-process servers
 test-e2e: setup ## the four real processes
 	$(BIN)/pytest tests/e2e $(ARGS)
 
-test-ops: setup $(OPS)/.stamp ## the manifests, the edge and the alerts, with the tools of an operator (not in `make test`: they take a minute to install)
+test-ops: setup packages-ops $(OPS)/.stamp ## the manifests, the edge and the alerts, with the tools of an operator (not in `make test`: they take a minute to install)
 	$(BIN)/pytest tests/ops $(ARGS)
 
 bench: setup ## run all benchmarks, or one: make bench NAME=router_overhead

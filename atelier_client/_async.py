@@ -20,6 +20,7 @@ from atelier_client._credentials import ANONYMOUS, Credentials
 from atelier_client._errors import AtelierError, from_rpc_error
 from atelier_client._requests import create_voice_requests, generate_request, synthesis_config, text_parts
 from atelier_client._results import ImageCollector, ImageResult, SpeechCollector, SpeechResult
+from atelier_client._tracing import carried
 
 OnImageEvent = Callable[[image_pb2.GenerateResponse], None]
 Event = TypeVar("Event")
@@ -36,7 +37,8 @@ class AsyncClient:
         credentials: Credentials = ANONYMOUS,
     ) -> None:
         self._target = target
-        self._call: dict[str, Any] = {"timeout": timeout, "metadata": credentials.metadata()}
+        self._timeout = timeout
+        self._credentials = credentials
         secure = credentials.channel(target)
         self._channel = (
             grpc.aio.secure_channel(target, secure, options=OPTIONS)
@@ -69,13 +71,13 @@ class AsyncClient:
 
     def generate(self, request: image_pb2.GenerateRequest) -> AsyncGenerator[image_pb2.GenerateResponse, None]:
         """Yield the events of a generation as they come. Closing the generator cancels the call."""
-        return self._events(self._images.Generate(request, **self._call))
+        return self._events(self._images.Generate(request, **self._options()))
 
     async def say(self, text: str, **options: Any) -> SpeechResult:
         """Speak a text; `options` are the fields of `SynthesisConfig` and `AudioConfig`."""
         collector = SpeechCollector()
         request = voice_service_pb2.SynthesizeRequest(text=text, config=synthesis_config(**options))
-        async with aclosing(self._events(self._voices.Synthesize(request, **self._call))) as events:
+        async with aclosing(self._events(self._voices.Synthesize(request, **self._options()))) as events:
             async for event in events:
                 collector.feed(event)
         return collector.finish()
@@ -100,7 +102,7 @@ class AsyncClient:
                 failures.append(failure)
                 raise
 
-        call = self._voices.SynthesizeStream(requests(), **self._call)
+        call = self._voices.SynthesizeStream(requests(), **self._options())
         try:
             async with aclosing(self._events(call)) as events:
                 async for event in events:
@@ -114,7 +116,7 @@ class AsyncClient:
         """Return the voices the caller may use."""
         request = voice_service_pb2.ListVoicesRequest(language=language, model=model)
         with self._errors():
-            return list((await self._voices.ListVoices(request, **self._call)).voices)
+            return list((await self._voices.ListVoices(request, **self._options())).voices)
 
     async def create_voice(self, voice: str, clip: bytes | str | Path, **options: Any) -> voice_pb2.Voice:
         """Make a voice from a recording of 3 to 30 s, a file or its bytes; `options` are those of `CreateVoiceConfig`.
@@ -123,23 +125,23 @@ class AsyncClient:
         """
         requests = create_voice_requests(voice, clip, **options)
         with self._errors():
-            return (await self._voices.CreateVoice(requests, **self._call)).voice
+            return (await self._voices.CreateVoice(requests, **self._options())).voice
 
     async def delete_voice(self, voice: str) -> None:
         """Delete a voice that was made from a clip."""
         with self._errors():
-            await self._voices.DeleteVoice(voice_service_pb2.DeleteVoiceRequest(voice=voice), **self._call)
+            await self._voices.DeleteVoice(voice_service_pb2.DeleteVoiceRequest(voice=voice), **self._options())
 
     async def route(self, prompt: str, **options: Any) -> router_pb2.RouteResponse:
         """Return what the router would do with an image request."""
         request = router_pb2.RouteRequest(request=generate_request(prompt, **options))
         with self._errors():
-            return await self._router.Route(request, **self._call)
+            return await self._router.Route(request, **self._options())
 
     async def backends(self) -> list[router_pb2.Backend]:
         """Return the servers behind the router, with their models."""
         with self._errors():
-            reply = await self._router.ListBackends(router_pb2.ListBackendsRequest(), **self._call)
+            reply = await self._router.ListBackends(router_pb2.ListBackendsRequest(), **self._options())
             return list(reply.backends)
 
     async def _events(
@@ -152,6 +154,10 @@ class AsyncClient:
                     yield event
             finally:
                 call.cancel()
+
+    def _options(self) -> dict[str, Any]:
+        """Return how every call is made."""
+        return {"timeout": self._timeout, "metadata": (*self._credentials.metadata(), *carried())}
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

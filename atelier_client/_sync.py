@@ -18,6 +18,7 @@ from atelier_client._credentials import ANONYMOUS, Credentials
 from atelier_client._errors import AtelierError, from_rpc_error
 from atelier_client._requests import create_voice_requests, generate_request, synthesis_config, text_parts
 from atelier_client._results import ImageCollector, ImageResult, SpeechCollector, SpeechResult
+from atelier_client._tracing import carried
 
 Event = TypeVar("Event")
 Event_co = TypeVar("Event_co", covariant=True)
@@ -43,7 +44,8 @@ class Client:
         credentials: Credentials = ANONYMOUS,
     ) -> None:
         self._target = target
-        self._call: dict[str, Any] = {"timeout": timeout, "metadata": credentials.metadata()}
+        self._timeout = timeout
+        self._credentials = credentials
         secure = credentials.channel(target)
         self._channel = (
             grpc.secure_channel(target, secure, options=OPTIONS)
@@ -76,13 +78,13 @@ class Client:
 
     def generate(self, request: image_pb2.GenerateRequest) -> Generator[image_pb2.GenerateResponse, None, None]:
         """Yield the events of a generation as they come. Closing the iterator cancels the call."""
-        yield from self._events(self._images.Generate(request, **self._call))
+        yield from self._events(self._images.Generate(request, **self._options()))
 
     def say(self, text: str, **options: Any) -> SpeechResult:
         """Speak a text; `options` are the fields of `SynthesisConfig` and `AudioConfig`."""
         collector = SpeechCollector()
         request = voice_service_pb2.SynthesizeRequest(text=text, config=synthesis_config(**options))
-        with closing(self._events(self._voices.Synthesize(request, **self._call))) as events:
+        with closing(self._events(self._voices.Synthesize(request, **self._options()))) as events:
             for event in events:
                 collector.feed(event)
         return collector.finish()
@@ -108,7 +110,7 @@ class Client:
                 raise
 
         try:
-            yield from self._events(self._voices.SynthesizeStream(requests(), **self._call))
+            yield from self._events(self._voices.SynthesizeStream(requests(), **self._options()))
         except AtelierError:
             if failures:
                 raise failures[0] from None
@@ -118,7 +120,7 @@ class Client:
         """Return the voices the caller may use."""
         request = voice_service_pb2.ListVoicesRequest(language=language, model=model)
         with self._errors():
-            return list(self._voices.ListVoices(request, **self._call).voices)
+            return list(self._voices.ListVoices(request, **self._options()).voices)
 
     def create_voice(self, voice: str, clip: bytes | str | Path, **options: Any) -> voice_pb2.Voice:
         """Make a voice from a recording of 3 to 30 s, a file or its bytes; `options` are those of `CreateVoiceConfig`.
@@ -127,23 +129,23 @@ class Client:
         """
         requests = create_voice_requests(voice, clip, **options)
         with self._errors():
-            return self._voices.CreateVoice(requests, **self._call).voice
+            return self._voices.CreateVoice(requests, **self._options()).voice
 
     def delete_voice(self, voice: str) -> None:
         """Delete a voice that was made from a clip."""
         with self._errors():
-            self._voices.DeleteVoice(voice_service_pb2.DeleteVoiceRequest(voice=voice), **self._call)
+            self._voices.DeleteVoice(voice_service_pb2.DeleteVoiceRequest(voice=voice), **self._options())
 
     def route(self, prompt: str, **options: Any) -> router_pb2.RouteResponse:
         """Return what the router would do with an image request."""
         request = router_pb2.RouteRequest(request=generate_request(prompt, **options))
         with self._errors():
-            return self._router.Route(request, **self._call)
+            return self._router.Route(request, **self._options())
 
     def backends(self) -> list[router_pb2.Backend]:
         """Return the servers behind the router, with their models."""
         with self._errors():
-            return list(self._router.ListBackends(router_pb2.ListBackendsRequest(), **self._call).backends)
+            return list(self._router.ListBackends(router_pb2.ListBackendsRequest(), **self._options()).backends)
 
     def _events(self, call: "_Call[Event]") -> Generator[Event, None, None]:
         """Yield what a call sends, and cancel it when nobody wants more."""
@@ -152,6 +154,10 @@ class Client:
                 yield from call
             finally:
                 call.cancel()
+
+    def _options(self) -> dict[str, Any]:
+        """Return how every call is made."""
+        return {"timeout": self._timeout, "metadata": (*self._credentials.metadata(), *carried())}
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -93,6 +93,8 @@ class MethodMetrics:
         self.started = metrics.started.labels(*self._labels)
         self.received = metrics.received.labels(*self._labels)
         self.sent = metrics.sent.labels(*self._labels)
+        for code in grpc.StatusCode:  # Prometheus sees no increase in a series that begins at one
+            metrics.handled.labels(*self._labels, code.name)
 
     def ended(self, code: grpc.StatusCode, seconds: float) -> None:
         """Count a call that ended with `code` after `seconds`, and tie it to its trace."""

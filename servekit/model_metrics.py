@@ -1,6 +1,6 @@
 """Metrics of everything that has models, a queue and a device, named `<service>_*` alike in every service."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -11,6 +11,7 @@ from servekit.admission import Admission
 from servekit.device import DevicePlan
 from servekit.metrics import export_info
 from servekit.residency import (
+    EvictReason,
     LoadFailed,
     ModelEvicted,
     ModelLoaded,
@@ -46,6 +47,17 @@ class ModelMetrics:
         self.out_of_memory = self._counter(
             "out_of_memory_total", "Times the device had no room, by phase: load or work.", "phase"
         )
+
+    def expect(self, models: Iterable[str]) -> None:
+        """Begin at zero what may never happen: Prometheus sees no increase in a series that begins at one."""
+        for model in models:
+            for phase in ("load", "work"):
+                self.out_of_memory.labels(model, phase)
+            for reason in EvictReason:
+                self.evicted_age_seconds.labels(model, reason.value)
+                if reason is not EvictReason.ROOM:
+                    self.evictions.labels(model, reason.value, "")
+            self.unload_seconds.labels(model)
 
     def observe(self, event: ResidencyEvent) -> None:
         """Count what happened to a model."""

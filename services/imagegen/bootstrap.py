@@ -77,6 +77,8 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     )
     generate = _generate(settings, catalog, offered, admission, residency, attempts, metrics)
     models = _model_servicer(catalog, offered, admission, residency, plan)
+    metrics.expect({model: catalog.get(model).fallback for model in offered})
+    metrics.models.expect({catalog.get(model).weights for model in offered})
     export_state(SERVICE, registry, plan, admission, residency, worker)
     life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden)
 

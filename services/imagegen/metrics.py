@@ -1,9 +1,13 @@
 """Every metric of this service."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from servekit.model_metrics import ModelMetrics, queue_wait_histogram
 
+VERDICTS = ("accepted", "non_finite", "black", "unsafe")
+REMEDIES = ("decode_fp32", "next_seed", "rewrite", "fallback_model")
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -39,6 +43,19 @@ class ImagegenMetrics:
         )
         self.queue_wait_seconds = queue_wait_histogram("imagegen", registry, "model")
         self.models = ModelMetrics("imagegen", registry)
+
+    def expect(self, fallbacks: Mapping[str, str]) -> None:
+        """Begin the counts of these models at zero: Prometheus sees no increase in a series that begins at one."""
+        for model, fallback in fallbacks.items():
+            self.fallbacks.labels(model, fallback)
+            for verdict in VERDICTS:
+                self.verdicts.labels(model, verdict)
+            for outcome in ("sent", "blocked"):
+                self.images.labels(model, outcome)
+            for remedy in REMEDIES:
+                self.retries.labels(model, remedy)
+                self.recoveries.labels(model, remedy)
+            self.unsafe_score.labels(model)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, ("model", *labels), registry=self._registry)

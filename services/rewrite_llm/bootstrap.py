@@ -73,6 +73,7 @@ def build(settings: RewriteSettings) -> App:
         plan=plan,
         libraries=_libraries(),
     )
+    metrics.expect(catalog.models)
     export_state("rewrite", registry, plan, admission, residency, worker)
     life = _Life(worker, residency, model, row, plan)
 

@@ -1,5 +1,7 @@
 """Every metric of this service. Labels are categories, rules and sources, never text."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from servekit.model_metrics import ModelMetrics, queue_wait_histogram
@@ -57,6 +59,14 @@ class RewriteMetrics:
         )
         self.queue_wait_seconds = queue_wait_histogram("rewrite", registry, "stage")
         self.models = ModelMetrics("rewrite", registry)
+
+    def expect(self, models: Iterable[str]) -> None:
+        """Begin counts at zero: Prometheus sees no increase in a series that begins at one."""
+        for cause in ("timeout", "model_loading", "internal"):
+            self.degraded.labels(cause)
+        for verdict in ("allow", "block"):
+            self.rewrites.labels(verdict, "rules")
+        self.models.expect(models)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, labels, registry=self._registry)

@@ -22,6 +22,8 @@ class RouterMetrics:
         self.degraded = Counter(
             "router_degraded_total", "Judgements made without rewrite_llm.", ("stage",), registry=registry
         )
+        for stage in ("select", "screen"):
+            self.degraded.labels(stage)  # from zero: Prometheus sees no increase in a series that begins at one
         self.rewrites = Counter(
             "router_rewrites_total", "Prompts rewritten, by category found.", ("category",), registry=registry
         )

@@ -102,6 +102,7 @@ def build(settings: VoiceSettings) -> App:
         plan=plan,
         libraries={name: version(name) for name in _LIBRARIES},
     )
+    metrics.expect(catalog.rows)
     export_state(SERVICE, registry, plan, admission, residency)
     life = _Life(catalog, made, book, store, residency, codecs, _warm(settings, catalog), plan)
 

@@ -1,10 +1,14 @@
 """Every metric of this service."""
 
+from collections.abc import Collection
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from servekit.model_metrics import ModelMetrics, queue_wait_histogram
 
 _SECONDS = (0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+CAUSES = ("silent", "clipped", "non_finite", "too_long", "engine_failure")
+REMEDIES = ("next_seed", "fallback_engine")
 _FACTORS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
@@ -34,6 +38,15 @@ class VoiceMetrics:
             buckets=_SECONDS,
         )
         self.models = ModelMetrics("voice", registry)
+
+    def expect(self, models: Collection[str]) -> None:
+        """Begin the counts of these models at zero: Prometheus sees no increase in a series that begins at one."""
+        for model in models:
+            for cause in CAUSES:
+                self.rejections.labels(model, cause)
+                for remedy in REMEDIES:
+                    self.retries.labels(model, cause, remedy)
+        self.models.expect(models)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, ("model", *labels), registry=self._registry)

@@ -37,6 +37,8 @@ class Server:
         self.channel = channel
         self._service = service
         self._errors = metrics.backend_errors
+        self._errors.labels(name, "UNAVAILABLE")  # at zero: an increase is seen only in a series that is there
+        metrics.retries.labels(name)
         self._up = metrics.backend_up.labels(name)
         self._in_flight = metrics.backend_in_flight.labels(name)
         self._health = health_pb2_grpc.HealthStub(channel)

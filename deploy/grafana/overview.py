@@ -1,0 +1,209 @@
+"""The golden signals of every service."""
+
+from deploy.grafana.model import Dashboard, Panel, Query, Row, increase, of, quantile, rate, spread, total
+
+_OURS = 'grpc_code=~"UNKNOWN|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|INTERNAL|UNAVAILABLE|DATA_LOSS"'
+_STARTED, _HANDLED = "grpc_server_started_total", "grpc_server_handled_total"
+_WORK = 'grpc_service=~"atelier[.].+"', 'grpc_method!~"Watch.*"'
+
+OVERVIEW = Dashboard(
+    uid="atelier-overview",
+    title="Atelier / Overview",
+    description="Is the studio well, and if not, which service is to blame?",
+    rows=(
+        Row(
+            "Is it up, and are users served?",
+            (
+                Panel(
+                    "Services up",
+                    "short",
+                    (Query(total("up", by="job"), "{{job}}"),),
+                    "stat",
+                    ((0, "red"), (1, "green")),
+                ),
+                Panel(
+                    "Failed by our fault, last 5 minutes",
+                    "percentunit",
+                    (Query('atelier:calls_failed:ratio_rate5m{namespace=~"$namespace"}', "{{job}}"),),
+                    "stat",
+                    ((0.005, "yellow"), (0.05, "red")),
+                ),
+                Panel(
+                    "Error budget being spent (1 = just sustainable)",
+                    "short",
+                    (
+                        Query(
+                            'atelier:calls_failed:ratio_rate1h{job="router", namespace=~"$namespace"} / 0.005', "calls"
+                        ),
+                        Query('atelier:images_slow:ratio_rate1h{namespace=~"$namespace"} / 0.05', "slow pictures"),
+                        Query('atelier:speech_late:ratio_rate1h{namespace=~"$namespace"} / 0.05', "late speech"),
+                    ),
+                    thresholds=((1, "yellow"), (14.4, "red")),
+                ),
+            ),
+        ),
+        Row(
+            "Traffic: who is asked for what?",
+            (
+                Panel(
+                    "Calls per second by service",
+                    "reqps",
+                    (Query(rate(_HANDLED, *_WORK, by="job"), "{{job}}"),),
+                ),
+                Panel(
+                    "Calls per second by method, through the router",
+                    "reqps",
+                    (
+                        Query(
+                            rate(_HANDLED, 'job="router"', *_WORK, by="grpc_method"),
+                            "{{grpc_method}}",
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Row(
+            "Errors: what fails, and where?",
+            (
+                Panel(
+                    "Failed by our fault, by service and code",
+                    "reqps",
+                    (
+                        Query(
+                            rate(_HANDLED, _OURS, *_WORK, by="job, grpc_code")
+                            + " > 0 or "
+                            + rate(_HANDLED, _OURS, *_WORK),
+                            "{{job}} {{grpc_code}}",
+                        ),
+                    ),
+                    stacked=True,
+                ),
+                Panel(
+                    "Refused for what the caller did",
+                    "reqps",
+                    (
+                        Query(
+                            rate(
+                                _HANDLED,
+                                'grpc_code=~"INVALID_ARGUMENT|NOT_FOUND|PERMISSION_DENIED|UNAUTHENTICATED|FAILED_PRECONDITION"',
+                                *_WORK,
+                                by="job",
+                            ),
+                            "{{job}}",
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Row(
+            "Latency: how long do users wait?",
+            (
+                Panel(
+                    "Pictures, through the router",
+                    "s",
+                    spread("grpc_server_handling_seconds", 'job="router"', 'grpc_method="Generate"', 'grpc_code="OK"'),
+                    thresholds=((60, "red"),),
+                ),
+                Panel(
+                    "First audio",
+                    "s",
+                    spread("voice_first_audio_seconds"),
+                    thresholds=((0.5, "red"),),
+                ),
+                Panel(
+                    "Slowest twentieth by service",
+                    "s",
+                    (
+                        Query(
+                            quantile(0.95, "grpc_server_handling_seconds", 'grpc_code="OK"', *_WORK, by="job"),
+                            "{{job}}",
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Row(
+            "Saturation: what is full?",
+            (
+                Panel(
+                    "Share of the queue that is taken",
+                    "percentunit",
+                    tuple(
+                        Query(
+                            f"{total(f'{each}_queue_depth', by='pod')} / {total(f'{each}_queue_limit', by='pod')}",
+                            "{{pod}}",
+                        )
+                        for each in ("imagegen", "voice", "rewrite")
+                    ),
+                    thresholds=((0.5, "yellow"), (0.8, "red")),
+                ),
+                Panel(
+                    "Share of the memory for weights that is taken",
+                    "percentunit",
+                    tuple(
+                        Query(
+                            f"{total(f'{each}_used_bytes', by='pod')} / {total(f'{each}_budget_bytes', by='pod')}",
+                            "{{pod}}",
+                        )
+                        for each in ("imagegen", "voice", "rewrite")
+                    ),
+                    thresholds=((0.9, "yellow"),),
+                ),
+                Panel("Cores in use", "short", (Query(rate("process_cpu_seconds_total", by="pod"), "{{pod}}"),)),
+                Panel(
+                    "Memory of the processes",
+                    "bytes",
+                    (Query(total("process_resident_memory_bytes", by="pod"), "{{pod}}"),),
+                ),
+            ),
+        ),
+        Row(
+            "What runs, since when, and does it leak?",
+            (
+                Panel("Builds", "short", (Query(of("servekit_build_info"), ""),), "table"),
+                Panel("Up for", "s", (Query(f"time() - {of('process_start_time_seconds')}", "{{pod}}"),), "bargauge"),
+                Panel("Tasks of the event loop", "short", (Query(total("asyncio_tasks", by="pod"), "{{pod}}"),)),
+                Panel(
+                    "Calls begun and not ended",
+                    "short",
+                    (
+                        Query(
+                            f"{total(_STARTED, *_WORK, by='job')} - {total(_HANDLED, *_WORK, by='job')}",
+                            "{{job}}",
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Row(
+            "Has a limit been hit?",
+            (
+                Panel(
+                    "Refused because full",
+                    "short",
+                    (
+                        Query(
+                            increase(_HANDLED, 'grpc_code="RESOURCE_EXHAUSTED"', *_WORK, by="job"),
+                            "{{job}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "Too late",
+                    "short",
+                    (
+                        Query(
+                            increase(_HANDLED, 'grpc_code="DEADLINE_EXCEEDED"', *_WORK, by="job"),
+                            "{{job}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "Given up by their callers",
+                    "short",
+                    (Query(increase(_HANDLED, 'grpc_code="CANCELLED"', *_WORK, by="job"), "{{job}}"),),
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,115 @@
+"""The dashboards as code: fresh, complete, and about metrics that exist."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from deploy.grafana.__main__ import DASHBOARDS, files
+from deploy.grafana.model import Dashboard, filled
+from servekit.admission import Admission
+from servekit.device import DevicePlan
+from servekit.metrics import GrpcMetrics, LoopMetrics, new_registry
+from servekit.model_metrics import export_state
+from servekit.residency import Residency
+from servekit.worker import DeviceWorker
+from services.imagegen.metrics import ImagegenMetrics
+from services.rewrite_llm.metrics import RewriteMetrics
+from services.router.metrics import RouterMetrics
+from services.voice.metrics import VoiceMetrics
+
+RULES = Path(__file__).parents[4] / "deploy" / "prometheus" / "rules"
+PLAN = DevicePlan("cpu", "cpu", "a CPU", "float32", None, (), 1, 1000, 900, "it is there")
+SELECTED = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{")
+WORDS = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+OF_PROMETHEUS = {"up", "ALERTS"}
+UNITS = {"short", "s", "bytes", "reqps", "percentunit", "celsius", "watt"}
+
+
+def recorded() -> set[str]:
+    return {
+        rule["record"]
+        for path in RULES.glob("*.yml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        if "record" in rule
+    }
+
+
+def registries() -> Iterator[CollectorRegistry]:
+    residency: Residency[object] = Residency([], loader=None, budget_bytes=1)  # type: ignore[arg-type]
+    admission, worker = Admission(capacity=1, queue_limit=1), DeviceWorker("device")
+    for service, metrics in (("imagegen", ImagegenMetrics), ("voice", VoiceMetrics), ("rewrite", RewriteMetrics)):
+        registry = new_registry(service, "1")
+        metrics(registry)
+        export_state(service, registry, PLAN, admission, residency, worker)
+        yield registry
+    router = new_registry("router", "1")
+    RouterMetrics(router)
+    GrpcMetrics(router)
+    LoopMetrics(router)
+    yield router
+
+
+def exported() -> set[str]:
+    """Every sample that some service may have."""
+    names = set()
+    for registry in registries():
+        for metric in registry.collect():
+            suffixes = {"counter": ("_total",), "info": ("_info",), "histogram": ("_bucket", "_sum", "_count")}
+            names |= {metric.name + suffix for suffix in suffixes.get(metric.type, ("",))}
+    return names
+
+
+def expressions(dashboard: Dashboard) -> list[str]:
+    return [filled(query.expr, "5m") for panel in dashboard.panels for query in panel.queries]
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda each: each.uid)
+def test_every_metric_of_a_dashboard_exists(dashboard: Dashboard) -> None:
+    known = exported() | recorded() | OF_PROMETHEUS
+    named = {name for expr in expressions(dashboard) for name in SELECTED.findall(expr)}
+    assert named and named <= known
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda each: each.uid)
+def test_no_metric_escapes_the_variables(dashboard: Dashboard) -> None:
+    known = exported() | recorded() | OF_PROMETHEUS
+    for expr in (query.expr for panel in dashboard.panels for query in panel.queries):
+        bare = re.sub(r'"[^"]*"|\{[^}]*\}|by \([^)]*\)', lambda found: "{}" if found[0][0] == "{" else "", expr)
+        assert {word for word in WORDS.findall(re.sub(r"[\w:]+\{\}", "", bare)) if word in known} == set()
+        assert expr.count("{") == expr.count('namespace=~"$namespace"')
+
+
+def test_every_metric_of_a_rule_exists() -> None:
+    known = exported() | recorded() | OF_PROMETHEUS
+    for path in RULES.glob("*.yml"):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            for rule in group["rules"]:
+                assert set(SELECTED.findall(rule["expr"])) <= known, rule
+
+
+def test_the_files_are_fresh() -> None:
+    assert {path: path.read_text() for path in files()} == files()
+
+
+def test_every_panel_has_a_unit_and_every_question_is_one() -> None:
+    for dashboard in DASHBOARDS:
+        for row in dashboard.rows:
+            assert row.question.endswith("?")
+            assert all(panel.unit in UNITS and panel.queries for panel in row.panels)
+
+
+def test_titles_do_not_repeat() -> None:
+    for dashboard in DASHBOARDS:
+        titles = [panel.title for panel in dashboard.panels]
+        assert len(titles) == len(set(titles))
+
+
+def test_every_metric_says_its_unit() -> None:
+    """Counts of things and shares have none; what has one, has a base unit."""
+    wrong = re.compile(r"_(ms|millis\w*|minutes|hours|kb|mb|mib|gib|percent|micros\w*)(_|$)")
+    assert {name for name in exported() if wrong.search(name)} == set()
