@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -10,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from servekit.admission import Admission
-from servekit.errors import EngineFailure, InvalidRequest, OutputRejected, Violation
+from servekit.errors import EngineFailure, InvalidRequest, OutputRejected, Overloaded, Violation
 from servekit.residency import Residency
 from services.voice.catalog import Catalog, ModelRow
 from services.voice.clones import Clones
@@ -31,6 +32,9 @@ from services.voice.voices import MOST_NAMED, VoiceBook, is_spoken
 
 MAX_CLIP_BYTES = 20 * 1024 * 1024
 MAX_NAME = 128
+MOST_CLIPS = 8
+"""Clips that may be on their way at once, which bounds the memory that they take."""
+RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,18 @@ class Cloning:
         self._read_clip = read_clip
         self._threads = threads
         self._now = now
+        self._clips = 0
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        """Hold one of the places for clips on their way. Raises `Overloaded`."""
+        if self._clips >= MOST_CLIPS:
+            raise Overloaded(f"{self._clips} clips are on their way already", retry_after_s=RETRY_S)
+        self._clips += 1
+        try:
+            yield
+        finally:
+            self._clips -= 1
 
     async def create(self, owner: str, wanted: VoiceWanted, data: bytes) -> Voice:
         """Make a voice that `owner` may use, and everybody if it is shared; return it when it is kept.

@@ -76,9 +76,10 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
         """Make a voice from a clip."""
         wanted = convert_voices.voice_wanted(await anext(request_iterator, wire.CreateVoiceRequest()))
         clip = bytearray()
-        async for request in request_iterator:
-            clip += convert_voices.clip_part(request, len(clip))
-        voice = await self._cloning.create(current().caller, wanted, bytes(clip))
+        with self._cloning.receiving():
+            async for request in request_iterator:
+                clip += convert_voices.clip_part(request, len(clip))
+            voice = await self._cloning.create(current().caller, wanted, bytes(clip))
         return wire.CreateVoiceResponse(voice=convert_voices.voice(voice))
 
     async def DeleteVoice(self, request: wire.DeleteVoiceRequest, context: Context) -> wire.DeleteVoiceResponse:

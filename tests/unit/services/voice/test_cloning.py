@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 
 from servekit.admission import Admission
-from servekit.errors import EngineFailure, InvalidRequest, OutputRejected, Violation
+from servekit.errors import EngineFailure, InvalidRequest, OutputRejected, Overloaded, Violation
 from servekit.residency import Loaded, ModelSpec, OnProgress, Residency, UnknownModel
 from servekit.worker import CancelToken
 from services.voice.catalog import Catalog
 from services.voice.clones import Clones
-from services.voice.cloning import Cloning, VoiceWanted
+from services.voice.cloning import MOST_CLIPS, Cloning, VoiceWanted
 from services.voice.domain import CannotClone, Clip, Latents, NotYours, TooManyVoices, UnknownVoice, VoiceTaken
 from services.voice.ports import Capabilities, Engine
 from services.voice.store import DiskVoices
@@ -191,6 +192,16 @@ async def test_a_deleted_voice_is_gone(room: Room) -> None:
     await room.cloning.create("ann", GOOD, b"clip")
     await room.cloning.delete("ann", "anna")
     assert await room.clones.listed("ann") == []
+
+
+async def test_so_many_clips_may_be_on_their_way_and_no_more(room: Room) -> None:
+    with ExitStack() as under_way:
+        for _ in range(MOST_CLIPS):
+            under_way.enter_context(room.cloning.receiving())
+        with pytest.raises(Overloaded), room.cloning.receiving():
+            pass
+    with room.cloning.receiving():
+        pass
 
 
 async def test_built_in_voices_stay(room: Room) -> None:
