@@ -11,6 +11,7 @@ from servekit.residency import Residency
 from services.imagegen.batching import Batcher, Made, OnStep
 from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.domain import (
+    MAX_SEED,
     Adjustment,
     Attempt,
     Cause,
@@ -28,7 +29,7 @@ from services.imagegen.domain import (
 )
 from services.imagegen.ladder import EXPLANATIONS, next_remedy
 from services.imagegen.metrics import ImagegenMetrics
-from services.imagegen.plan import MAX_SEED, Plan
+from services.imagegen.plan import Plan
 from services.imagegen.ports import Rewriter, SafetyCheck
 
 

@@ -23,7 +23,7 @@ from servekit.model_service import WATCH_METHOD, ModelServicer
 from servekit.residency import ModelSpec, Residency
 from servekit.tracing import from_environment
 from servekit.worker import DeviceWorker
-from services.imagegen import catalog as catalogs
+from services.imagegen import reading
 from services.imagegen.attempts import Attempts
 from services.imagegen.backends.rewriter import GrpcRewriter
 from services.imagegen.batching import Batcher
@@ -57,7 +57,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     Raises `CatalogError` with every mistake of the catalog, and `DeviceUnavailable`.
     """
     hubs = {"logo_sdxl": settings.logo_sdxl_model_id} if settings.logo_sdxl_model_id else {}
-    catalog = catalogs.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
+    catalog = reading.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
     plan = plan_device(
         settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
     )
@@ -205,8 +205,9 @@ def _offered(catalog: Catalog, store: WeightStore, wanted: tuple[str, ...]) -> t
 
 
 def _missing(row: ModelRow, catalog: Catalog, store: WeightStore) -> str:
-    needed = [row, *(catalog.adapters[each] for each in row.adapters)]
-    return "; ".join(store.missing(each) for each in needed if store.local(each) is None)
+    """Say which of the weights of a model are not here, nothing if all are."""
+    needed = catalog.needs(row).values()
+    return "; ".join(dict.fromkeys(store.missing(each) for each in needed if store.local(each) is None))
 
 
 def _residency(

@@ -1,16 +1,13 @@
-"""The models this service offers, read from `catalog.toml` and the user's own file, checked before anything starts."""
+"""The models this service offers, as rows of a catalog. `reading` makes it from files."""
 
 import difflib
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from servekit.residency import UnknownModel
-
-SHIPPED = Path(__file__).with_name("catalog.toml")
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Capability = Literal["text_to_image", "image_to_image", "inpainting", "negative_prompt", "adapters"]
@@ -19,15 +16,18 @@ _DTYPE_BYTES: Mapping[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _Id = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
 
 
-class CatalogError(ValueError):
-    """A catalog file is wrong; the message lists every mistake with file, row, field and what is allowed."""
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a family's engine can do at most; a row may claim less."""
+
+    capabilities: frozenset[Capability]
+    schedulers: tuple[str, ...]
+    refines: bool = False
+    """True if another model may take the last steps."""
 
 
 class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-R = TypeVar("R", bound=_Row)
 
 
 class Span(_Row):
@@ -64,14 +64,6 @@ class Sizes(_Row):
         return self
 
 
-class Component(_Row):
-    """A part of the pipeline that lives in another repository."""
-
-    hub: str
-    cls: str = Field(alias="class", pattern=r"^(transformers|diffusers)\.\w+$")
-    options: dict[str, Any] = {}
-
-
 class Weights(_Row):
     """Where weights come from: a folder below the models folder, or a repository of the hub."""
 
@@ -92,6 +84,31 @@ class Weights(_Row):
     def place(self) -> str:
         """The source in words, for people."""
         return self.source or "@".join(filter(None, (self.hub, self.revision)))
+
+    def needs(self, file: str) -> bool:
+        """Tell whether a file of the place, named relative to it, is wanted."""
+        return bool(file)
+
+
+class Component(Weights):
+    """A part of the pipeline that lives elsewhere, by itself."""
+
+    cls: str = Field(alias="class", pattern=r"^(transformers|diffusers)\.\w+$")
+    options: dict[str, Any] = {}
+
+
+class Refiner(Weights):
+    """A pipeline that takes over the latents for the last steps. It shares encoder and autoencoder with its base."""
+
+    SHARED: ClassVar = ("text_encoder_2", "tokenizer_2", "vae")
+    """What it takes from its base."""
+
+    start: float = Field(default=0.8, gt=0, lt=1)
+    """Share of the noise schedule after which it takes over."""
+
+    def needs(self, file: str) -> bool:
+        """Tell whether a file is wanted: not of what it takes from its base."""
+        return file.split("/", maxsplit=1)[0] not in self.SHARED
 
 
 class ModelRow(Weights):
@@ -122,6 +139,12 @@ class ModelRow(Weights):
     bytes: dict[Dtype, int]
     """Estimated bytes of the weights by data type."""
     components: dict[str, Component] = {}
+    """Parts of the pipeline that are not in its own place, by name."""
+    without: tuple[str, ...] = ()
+    """Parts of the pipeline that are left out, where it can do without: Stable Diffusion 3's T5 encoder."""
+    refiner: Refiner | None = None
+    refine: bool = True
+    """Whether the refiner runs unless a request says."""
     exclusive: bool = False
     """True if everything else leaves the device before this is loaded."""
     fallback: str = ""
@@ -141,6 +164,10 @@ class ModelRow(Weights):
         if not value:
             raise ValueError(f"needs an estimate for at least one of {', '.join(_DTYPE_BYTES)}")
         return value
+
+    def needs(self, file: str) -> bool:
+        """Tell whether a file is wanted: not of a part that is left out, or that comes from elsewhere."""
+        return file.split("/", maxsplit=1)[0] not in {*self.without, *self.components}
 
     @property
     def weights(self) -> str:
@@ -165,8 +192,14 @@ class AdapterRow(Weights):
     id: str = _Id
     base: str
     """Model whose weights it was trained on."""
+    file: str = Field(default="", pattern=r"^$|\.safetensors$")
+    """Name of its file, where the place has several; empty for the one that is there."""
     license: str
     strengths: str = ""
+
+    def needs(self, file: str) -> bool:
+        """Tell whether a file is wanted: only the one, if it has a name."""
+        return file == self.file or not self.file
 
 
 class Catalog:
@@ -183,117 +216,16 @@ class Catalog:
             raise UnknownModel("model", model_id, difflib.get_close_matches(model_id, self.models, n=3, cutoff=0.4))
         return row
 
+    def needs(self, row: ModelRow) -> dict[str, Weights]:
+        """Return all that a model needs, by a name for errors."""
+        base = self.models[row.weights]
+        parts: dict[str, Weights] = {f"{base.id}.{name}": part for name, part in base.components.items()}
+        if base.refiner is not None:
+            parts[f"{base.id}.refiner"] = base.refiner
+        adapters = {f"adapter {each}": self.adapters[each] for each in row.adapters}
+        return {base.id: base, **parts, **adapters}
+
     def default(self, offered: Collection[str]) -> ModelRow | None:
         """Return the default among the offered models, None if none is offered."""
         rows = [row for row in self.models.values() if row.id in offered]
         return next((row for row in rows if row.default), rows[0] if rows else None)
-
-
-def load(
-    user_file: Path | None = None,
-    *,
-    families: Collection[str],
-    hubs: Mapping[str, str] | None = None,
-    shipped: Path = SHIPPED,
-) -> Catalog:
-    """Read the shipped catalog and lay the user's over it, row by row and field by field.
-
-    `families` are those that an engine exists for; `hubs` replaces the hub id of single models. Raises `CatalogError`
-    with every mistake.
-    """
-    mistakes: list[str] = []
-    models: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-    adapters: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-    for file in filter(None, (shipped, user_file)):
-        tables = _tables(file, mistakes)
-        _lay_over(models, file, tables.pop("model", []), mistakes)
-        _lay_over(adapters, file, tables.pop("adapter", []), mistakes)
-        mistakes += [f"{file.name}: {name}: unknown table; allowed are model, adapter" for name in tables]
-    for model_id, hub in (hubs or {}).items():
-        if model_id in models:
-            models[model_id][2].update(hub=hub, revision="")
-    rows = _parse(ModelRow, {key: (f, n, _inherit(raw, models)) for key, (f, n, raw) in models.items()}, mistakes)
-    catalog = Catalog(rows, _parse(AdapterRow, adapters, mistakes))
-    if not mistakes:
-        mistakes = _cross_check(catalog, families)
-    if mistakes:
-        raise CatalogError("\n".join(mistakes))
-    return catalog
-
-
-def _tables(file: Path, mistakes: list[str]) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        mistakes.append(f"{file}: {error}")
-        return {}
-
-
-def _lay_over(into: dict[str, tuple[Path, int, dict[str, Any]]], file: Path, rows: object, mistakes: list[str]) -> None:
-    if not isinstance(rows, list):
-        mistakes.append(f"{file.name}: write rows as [[model]] and [[adapter]]")
-        return
-    seen: set[str] = set()
-    for number, row in enumerate(rows, start=1):
-        key = row.get("id", f"row {number}") if isinstance(row, dict) else f"row {number}"
-        if not isinstance(row, dict) or not isinstance(key, str):
-            mistakes.append(f"{file.name}: row {number}: id: must be a text")
-            continue
-        if key in seen:
-            mistakes.append(f"{file.name}: row {number} ({key}): id: occurs twice in this file")
-        seen.add(key)
-        under = into[key][2] if key in into else {}
-        into[key] = (file, number, {**under, **row})
-
-
-_OWN = ("id", "default", "base")
-"""Fields that a row does not take over from its base."""
-
-
-def _inherit(raw: dict[str, Any], models: Mapping[str, tuple[Path, int, dict[str, Any]]]) -> dict[str, Any]:
-    base = models.get(str(raw.get("base", "")))
-    if base is None:
-        return raw
-    return {**{key: value for key, value in base[2].items() if key not in _OWN}, **raw}
-
-
-def _parse(kind: type[R], rows: Mapping[str, tuple[Path, int, dict[str, Any]]], mistakes: list[str]) -> list[R]:
-    parsed = []
-    for key, (file, number, raw) in rows.items():
-        try:
-            parsed.append(kind.model_validate(raw))
-        except ValidationError as error:
-            mistakes += [f"{file.name}: row {number} ({key}): {_told(kind, each)}" for each in error.errors()]
-    return parsed
-
-
-def _told(kind: type[_Row], error: Any) -> str:
-    path = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"{path}: unknown field; allowed are {', '.join(kind.model_fields)}"
-    return f"{path}: {error['msg']} (got {error['input']!r:.80})" if path else str(error["msg"])
-
-
-def _cross_check(catalog: Catalog, families: Collection[str]) -> list[str]:
-    mistakes = []
-    ids, adapters = ", ".join(catalog.models), ", ".join(catalog.adapters)
-    for row in catalog.models.values():
-        if row.family not in families:
-            mistakes.append(f"model {row.id}: family: no engine for {row.family!r}; allowed are {', '.join(families)}")
-        for field, other in (("fallback", row.fallback), ("base", row.base)):
-            if other and (other not in catalog.models or other == row.id):
-                mistakes.append(f"model {row.id}: {field}: {other!r} must be another model of the catalog: {ids}")
-        mistakes += [
-            f"model {row.id}: adapters: no adapter {each!r}; there are {adapters}"
-            for each in row.adapters
-            if each not in catalog.adapters
-        ]
-    defaults = [row.id for row in catalog.models.values() if row.default]
-    if len(defaults) > 1:
-        mistakes.append(f"default: only one model can be the default, not {', '.join(defaults)}")
-    mistakes += [
-        f"adapter {row.id}: base: no model {row.base!r}; there are {ids}"
-        for row in catalog.adapters.values()
-        if row.base not in catalog.models
-    ]
-    return mistakes

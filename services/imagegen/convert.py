@@ -8,13 +8,13 @@ from typing import Any, Literal, TypeVar
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
 from servekit.errors import InvalidRequest, Violation
 from services.imagegen import domain
+from services.imagegen.domain import MAX_SEED
 from services.imagegen.sources import read_mask, read_picture
 
 MAX_TEXT = 4000
 MIN_SIDE, MAX_SIDE = 16, 4096
 MAX_STEPS = 200
 MAX_GUIDANCE = 30.0
-MAX_SEED = 2**63 - 1
 MAX_COUNT = 10_000
 """A bound against nonsense; the server's own limit is far lower and has its own message."""
 MAX_ADAPTERS = 4

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from servekit.errors import PreconditionFailed
 
+MAX_SEED = 2**63 - 1
+"""The largest seed."""
+
 Pixels = NDArray[np.uint8]
 """A picture, shape (height, width, 3), sRGB."""
 
@@ -131,6 +134,8 @@ class Job:
     scheduler: str = ""
     adapters: tuple[AdapterChoice, ...] = ()
     source: SourceImage | None = None
+    refine: bool = False
+    """True to have the refiner take the last steps."""
     alone: bool = False
     """True to share no forward pass with other jobs."""
     preview_every: int = 0

@@ -7,8 +7,6 @@ from servekit.errors import InvalidRequest, PermissionDenied, Violation
 from services.imagegen.catalog import Catalog, ModelRow, Span
 from services.imagegen.domain import AdapterChoice, Adjustment, GenerationRequest, Job, Priority, SafetyPolicy
 
-MAX_SEED = 2**63 - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -73,11 +71,10 @@ def resolve(
         scheduler=request.scheduler or next(iter(row.schedulers), ""),
         adapters=(*map(AdapterChoice, row.adapters), *request.adapters),
         source=request.source,
+        refine=_refine(request, row, adjustments),
         alone=request.exclusive_batch,
         preview_every=request.preview_every,
     )
-    if request.refine:
-        adjustments.append(Adjustment("refine", "true", "false", f"{row.id} has no refiner"))
     priority = _priority(request, adjustments)
     return Plan(row, request, first, request.safety or limits.safety, priority, tuple(adjustments))
 
@@ -117,8 +114,12 @@ def _source(request: GenerationRequest, row: ModelRow) -> list[Violation]:
 
 
 def _size(request: GenerationRequest, row: ModelRow, limits: Limits, adjustments: list[Adjustment]) -> tuple[int, int]:
-    """Shrink to the longest side allowed with the proportions kept, then clamp and round each side."""
-    asked = (request.width or row.size.default[0], request.height or row.size.default[1])
+    """Shrink to the longest side allowed with the proportions kept, then clamp and round each side.
+
+    Without a size asked for, a picture that starts from another has that one's.
+    """
+    usual = row.size.default if request.source is None else request.source.pixels.shape[1::-1]
+    asked = (request.width or usual[0], request.height or usual[1])
     longest = min(row.size.max, limits.max_side or row.size.max)
     grid = row.size.multiple_of
     longest = max(longest - longest % grid, row.size.min)
@@ -147,6 +148,16 @@ def _priority(request: GenerationRequest, adjustments: list[Adjustment]) -> Prio
         reason = "the caller may have no higher priority"
         adjustments.append(Adjustment("priority", request.priority.name.lower(), used.name.lower(), reason))
     return used
+
+
+def _refine(request: GenerationRequest, row: ModelRow, adjustments: list[Adjustment]) -> bool:
+    wanted = row.refine if request.refine is None else request.refine
+    if wanted and row.refiner is not None and request.source is None:
+        return True
+    if request.refine:
+        what = f"{row.id} has no refiner" if row.refiner is None else "a picture made from another is not refined"
+        adjustments.append(Adjustment("refine", "true", "false", what))
+    return False
 
 
 def _negative(request: GenerationRequest, row: ModelRow, adjustments: list[Adjustment]) -> str:

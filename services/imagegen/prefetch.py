@@ -3,16 +3,16 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Iterator
 
 from servekit import logging as logs
 from servekit.settings import WrongSettings, from_environment
 from servekit.worker import CancelToken
-from services.imagegen import catalog as catalogs
-from services.imagegen.catalog import Catalog, CatalogError, ModelRow, Weights
+from services.imagegen import reading
+from services.imagegen.catalog import Catalog
 from services.imagegen.domain import ModelUnavailable
 from services.imagegen.engines.registry import FAMILIES
 from services.imagegen.engines.weights import WeightStore
+from services.imagegen.reading import CatalogError
 from services.imagegen.settings import ImagegenSettings
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 async def prefetch(catalog: Catalog, models: tuple[str, ...], store: WeightStore) -> list[str]:
     """Fetch what `models` (ids, or `*` for all) need, each with what it shares; return what could not be had."""
     rows = [row for row in catalog.models.values() if {"*", row.id} & set(models)]
-    needed = dict(each for row in rows for each in _needs(row, catalog))
+    needed = {name: weights for row in rows for name, weights in catalog.needs(row).items()}
     missing = []
     for name, weights in needed.items():
         try:
@@ -33,20 +33,11 @@ async def prefetch(catalog: Catalog, models: tuple[str, ...], store: WeightStore
     return missing
 
 
-def _needs(row: ModelRow, catalog: Catalog) -> Iterator[tuple[str, Weights]]:
-    base = catalog.models[row.weights]
-    yield base.id, base
-    for name, part in base.components.items():
-        yield f"{base.id}.{name}", Weights(hub=part.hub)
-    for adapter in row.adapters:
-        yield f"adapter {adapter}", catalog.adapters[adapter]
-
-
 def main() -> int:
     """Read the settings of imagegen, fetch, and return the exit code: 1 with a line for each model that is missing."""
     try:
         settings = from_environment(ImagegenSettings)
-        catalog = catalogs.load(settings.catalog_file, families=FAMILIES)
+        catalog = reading.load(settings.catalog_file, families=FAMILIES)
     except (WrongSettings, CatalogError) as error:
         sys.exit(str(error))
     logs.configure(settings.log_level, settings.log_format)

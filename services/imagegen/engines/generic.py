@@ -1,9 +1,8 @@
 """Any other diffusers pipeline, run whole: one request at a time, progress and cancel at every step."""
 
 import inspect
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from diffusers import AutoencoderKL
 
 from services.imagegen.catalog import ModelRow
 from services.imagegen.domain import Decoded, Job, Pixels
+from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.pictures import all_finite, measured_bytes, modules_of, to_pixels
 from services.imagegen.engines.schedulers import fresh
 from services.imagegen.engines.tokens import token_counter
@@ -35,13 +35,17 @@ class GenericState:
         return id(self)
 
 
+def build(parts: Parts) -> "GenericEngine":
+    """Return the engine of any diffusers pipeline."""
+    return GenericEngine(parts.row, parts.pipeline)
+
+
 class GenericEngine:
     """Runs a pipeline's own `__call__`. See `ports.Engine`."""
 
     max_batch = 1
 
-    def __init__(self, row: ModelRow, pipeline: Any, adapter_path: Callable[[str], Path], max_batch: int) -> None:
-        del adapter_path, max_batch  # a whole pipeline takes neither
+    def __init__(self, row: ModelRow, pipeline: Any) -> None:
         self._row = row
         self._pipeline = pipeline
         self._scheduler = pipeline.scheduler

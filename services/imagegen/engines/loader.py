@@ -3,20 +3,23 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from servekit.device import DevicePlan, out_of_memory_as, release_unused
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.batching import Batcher
-from services.imagegen.catalog import Catalog, Dtype, ModelRow, Weights
+from services.imagegen.catalog import Catalog, Dtype, ModelRow, Refiner
 from services.imagegen.engines import registry
+from services.imagegen.engines.folders import Folders
+from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.weights import WeightStore
 from services.imagegen.ports import Engine
 
 FETCH_SHARE = 0.5
 """Share of the progress that a download takes."""
+REFINER_SHARE = 0.4
+"""Share of the progress that a refiner takes."""
 
 
 def choose_dtype(row: ModelRow, plan: DevicePlan) -> Dtype:
@@ -54,14 +57,14 @@ class EngineLoader:
     async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Batcher]:
         """Fetch what is missing, then load it on the device thread, a component a turn."""
         row = self._catalog.get(model_id)
-        root, parts = await self._fetch(row, lambda share: on_progress(share * FETCH_SHARE), token)
+        folders, refiner = await self._fetch(row, lambda share: on_progress(share * FETCH_SHARE), token)
         share = 1.0 if row.source else FETCH_SHARE
 
         def on_loaded(done: float) -> None:
             on_progress(1 - share + done * share)
 
         try:
-            engine = await self._worker.submit(lambda _: self._steps(row, root, parts, on_loaded), token)
+            engine = await self._worker.submit(lambda _: self._steps(row, folders, refiner, on_loaded), token)
         except BaseException:
             await self._worker.run(lambda _: release_unused(self._plan))
             raise
@@ -88,21 +91,35 @@ class EngineLoader:
             raise
 
     def _steps(
-        self, row: ModelRow, root: Path, parts: dict[str, Path], on_progress: OnProgress
+        self, row: ModelRow, folders: Folders, refiner: Folders | None, on_progress: OnProgress
     ) -> Generator[None, None, Engine]:
         from services.imagegen.engines.loading import load_pipeline
 
         dtype = choose_dtype(row, self._plan)
+        load = partial(load_pipeline, device=self._plan.device, dtype_name=dtype)
+        share = 1.0 if refiner is None else 1 - REFINER_SHARE
         with out_of_memory_as(self._plan, row.estimated_bytes(dtype)):
-            pipeline = yield from load_pipeline(
-                row, root, parts, device=self._plan.device, dtype_name=dtype, on_progress=on_progress
-            )
-            return registry.build(row, pipeline, self._store.adapter_path(self._catalog), self._max_batch)
+            base = yield from load(folders, on_progress=lambda done: on_progress(done * share))
+            refining = None
+            if refiner is not None:
+                shared = {name: getattr(base, name) for name in Refiner.SHARED}
+                refining = yield from load(
+                    refiner, on_progress=lambda done: on_progress(share + done * REFINER_SHARE), shared=shared
+                )
+            adapter_path = self._store.adapter_path(self._catalog)
+            return registry.build(Parts(row, base, adapter_path, self._max_batch, refining))
 
-    async def _fetch(self, row: ModelRow, on_progress: OnProgress, token: CancelToken) -> tuple[Path, dict[str, Path]]:
+    async def _fetch(
+        self, row: ModelRow, on_progress: OnProgress, token: CancelToken
+    ) -> tuple[Folders, Folders | None]:
         root = await self._store.fetch(row.id, row, on_progress, token)
         parts = {
-            name: await self._store.fetch(f"{row.id}.{name}", Weights(hub=part.hub), on_progress, token)
+            name: (part, await self._store.fetch(f"{row.id}.{name}", part, on_progress, token))
             for name, part in row.components.items()
         }
-        return root, parts
+        folders = Folders(row.id, row.place, root, parts, row.without)
+        if row.refiner is None:
+            return folders, None
+        name = f"{row.id}.refiner"
+        refining = await self._store.fetch(name, row.refiner, on_progress, token)
+        return folders, Folders(name, row.refiner.place, refining, {})

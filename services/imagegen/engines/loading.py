@@ -3,52 +3,54 @@
 import importlib
 import json
 from collections.abc import Callable, Generator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from services.imagegen.catalog import Dtype, ModelRow
+from services.imagegen.catalog import Dtype
 from services.imagegen.domain import ModelUnavailable
+from services.imagegen.engines.folders import Folders
 
 _LIBRARIES = ("diffusers", "transformers")
+_BROKEN = (OSError, ValueError, KeyError, AttributeError, ImportError, SafetensorError)
+"""What the libraries raise for files that are missing, damaged or of no known kind."""
 
 
 def load_pipeline(
-    row: ModelRow,
-    root: Path,
-    parts: Mapping[str, Path],
+    folders: Folders,
     *,
     device: str,
     dtype_name: Dtype,
     on_progress: Callable[[float], None],
+    shared: Mapping[str, Any] | None = None,
 ) -> Generator[None, None, Any]:
-    """Load a row's pipeline from `root` and yield between its components; returns the pipeline on the device.
+    """Load a pipeline and yield between its components; returns the pipeline on the device.
 
-    `parts` are the folders of components that live elsewhere. Raises `ModelUnavailable` if files are missing or are no
-    safetensors.
+    `shared` are components that another pipeline has on the device already. Raises `ModelUnavailable` if files are
+    missing or are no safetensors.
     """
     _be_quiet()
     dtype = getattr(torch, dtype_name)
     try:
-        index = json.loads((root / "model_index.json").read_text(encoding="utf-8"))
-        components: dict[str, Any] = {}
-        sizes = _weight_bytes(root, parts, index, row)
+        index = json.loads((folders.root / "model_index.json").read_text(encoding="utf-8"))
+        components = {**_absent(folders, index), **(shared or {})}
+        sizes = _weight_bytes(folders, index, without=components)
         done, total = 0, sum(sizes.values()) or 1
         for name, size in sizes.items():
-            component = _load_component(name, row, root, parts, index, dtype)
+            component = _load_component(name, folders, index, dtype)
             components[name] = component.to(device) if isinstance(component, torch.nn.Module) else component
             done += size
             on_progress(done / total)
             yield
         pipeline = DiffusionPipeline.from_pretrained(
-            root, **components, dtype=dtype, use_safetensors=True, local_files_only=True
+            folders.root, **components, **_options(index), dtype=dtype, use_safetensors=True, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
-        raise ModelUnavailable(f"{row.id} cannot be loaded from {row.place}: {error}") from error
+    except _BROKEN as error:
+        raise ModelUnavailable(f"{folders.name} cannot be loaded from {folders.place}: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
 
@@ -61,31 +63,43 @@ def _be_quiet() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def _weight_bytes(root: Path, parts: Mapping[str, Path], index: Mapping[str, Any], row: ModelRow) -> dict[str, int]:
+def _absent(folders: Folders, index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return None for each component that is left out: some pipelines want to be told."""
+    saved_without = [name for name, entry in index.items() if entry == [None, None] and name not in folders.parts]
+    return dict.fromkeys([*saved_without, *folders.without])
+
+
+def _options(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a pipeline is told beyond its components: SDXL's would watermark if it found the package for it."""
+    return {"add_watermarker": False} if index["_class_name"].startswith("StableDiffusionXL") else {}
+
+
+def _weight_bytes(folders: Folders, index: Mapping[str, Any], *, without: Mapping[str, Any]) -> dict[str, int]:
     """Return the bytes of every component that has weights, or that lives elsewhere, by name."""
     sizes = {}
-    for name in [*index, *(each for each in row.components if each not in index)]:
+    for name in dict.fromkeys([*index, *folders.parts]):
+        if name in without:
+            continue
         entry = index.get(name)
         ours = isinstance(entry, list) and entry[0] in _LIBRARIES
-        folder = parts.get(name) or (root / name if ours else None)
+        folder = folders.parts[name][1] if name in folders.parts else folders.root / name if ours else None
         if folder is None:
             continue
         size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        if size or name in parts:
+        if size or name in folders.parts:
             sizes[name] = size
     return sizes
 
 
-def _load_component(
-    name: str, row: ModelRow, root: Path, parts: Mapping[str, Path], index: Mapping[str, Any], dtype: torch.dtype
-) -> Any:
-    elsewhere = row.components.get(name)
-    options: dict[str, Any] = dict(elsewhere.options) if elsewhere else {}
-    library, cls = elsewhere.cls.split(".") if elsewhere else index[name]
+def _load_component(name: str, folders: Folders, index: Mapping[str, Any], dtype: torch.dtype) -> Any:
+    if name in folders.parts:
+        part, folder = folders.parts[name]
+        (library, cls), subfolder, options = part.cls.split("."), "", dict(part.options)
+    else:
+        (library, cls), folder, subfolder, options = index[name], folders.root, name, {}
     kind = getattr(importlib.import_module(library), cls)
     if not hasattr(kind, "parameters"):  # a tokenizer
-        return kind.from_pretrained(parts[name], local_files_only=True, **options)
-    folder, subfolder = (parts[name], "") if elsewhere else (root, name)
+        return kind.from_pretrained(folder, local_files_only=True, **options)
     return kind.from_pretrained(
         folder, subfolder=subfolder, dtype=dtype, use_safetensors=True, local_files_only=True, **options
     )

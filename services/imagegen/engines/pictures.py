@@ -21,12 +21,12 @@ def to_pixels(image: torch.Tensor) -> Pixels:
     return pixels
 
 
-def measured_bytes(pipeline: object) -> int:
-    """Return the bytes of all parameters and buffers of a diffusers pipeline; shared ones count once."""
-    return weight_bytes(modules_of(pipeline))
+def measured_bytes(*pipelines: object) -> int:
+    """Return the bytes of all parameters and buffers of diffusers pipelines; shared ones count once."""
+    return weight_bytes(modules_of(*pipelines))
 
 
 def modules_of(*pipelines: object) -> list[torch.nn.Module]:
-    """Return the torch modules of diffusers pipelines."""
+    """Return the torch modules of diffusers pipelines, each once."""
     components = [each for pipeline in pipelines for each in getattr(pipeline, "components", {}).values()]
-    return [each for each in components if isinstance(each, torch.nn.Module)]
+    return list(dict.fromkeys(each for each in components if isinstance(each, torch.nn.Module)))

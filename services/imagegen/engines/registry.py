@@ -1,30 +1,31 @@
 """Which engine serves which family. Engines are named, not imported, so that this page needs no torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
-from services.imagegen.catalog import ModelRow
+from services.imagegen.catalog import Abilities, Capability
+from services.imagegen.engines.parts import Parts
+from services.imagegen.engines.schedulers import DIFFUSION, FLOW
 from services.imagegen.ports import Engine
 
-_GENERIC = ("services.imagegen.engines.generic", "GenericEngine")
+_PAINTING: frozenset[Capability] = frozenset(
+    {"text_to_image", "image_to_image", "inpainting", "negative_prompt", "adapters"}
+)
 
-FAMILIES: Mapping[str, tuple[str, str]] = {
-    "flux": ("services.imagegen.engines.flux", "FluxEngine"),
-    "sdxl": _GENERIC,
-    "sd3": _GENERIC,
-    "hidream": _GENERIC,
-    "generic": _GENERIC,
+FAMILIES: Mapping[str, Abilities] = {
+    "flux": Abilities(_PAINTING, ("flow_euler",)),
+    "sdxl": Abilities(_PAINTING, tuple(DIFFUSION), refines=True),
+    "sd3": Abilities(_PAINTING, tuple(FLOW)),
+    "hidream": Abilities(frozenset({"text_to_image", "negative_prompt", "adapters"}), ("flow_euler", "flow_unipc")),
+    "generic": Abilities(frozenset({"text_to_image", "negative_prompt"}), (*DIFFUSION, *FLOW)),
 }
-"""Module and class by family. `generic` serves any other diffusers pipeline whole."""
+"""What each family's engine can do; it is the module of the same name beside this one, which has `build(parts)`.
+
+`generic` runs any other diffusers pipeline whole.
+"""
 
 
-def build(row: ModelRow, pipeline: Any, adapter_path: Callable[[str], Path], max_batch: int) -> Engine:
-    """Return the engine of the row's family over a loaded diffusers pipeline.
-
-    `adapter_path` gives the folder of a LoRA adapter; `max_batch` is the most pictures in one forward pass.
-    """
-    module, name = FAMILIES[row.family]
-    engine: Engine = getattr(import_module(module), name)(row, pipeline, adapter_path, max_batch)
+def build(parts: Parts) -> Engine:
+    """Return the engine of the row's family. Raises `ModelUnavailable` if the weights are not what the row says."""
+    engine: Engine = import_module(f"services.imagegen.engines.{parts.row.family}").build(parts)
     return engine

@@ -3,6 +3,7 @@
 import asyncio
 import fnmatch
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,19 @@ class WeightStore:
         """Return the folder of the weights, None if they are not on this disk."""
         if weights.source:
             path = self._models_dir / weights.source
-            return path if any(path.glob("*.json")) or any(path.glob("*.safetensors")) else None
-        from huggingface_hub import try_to_load_from_cache
+            return path if _has_weights(path) else None
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
-        found = try_to_load_from_cache(
-            weights.hub, "model_index.json", revision=weights.revision or None, cache_dir=self._cache
-        )
-        return Path(found).parent if isinstance(found, str) else None
+        try:
+            path = Path(
+                snapshot_download(
+                    weights.hub, revision=weights.revision or None, cache_dir=self._cache, local_files_only=True
+                )
+            )
+        except LocalEntryNotFoundError:
+            return None
+        return path if _has_weights(path) else None
 
     def require(self, name: str, weights: Weights) -> Path:
         """Return the folder of the weights; raises `ModelUnavailable` saying how to get them."""
@@ -82,25 +89,20 @@ class WeightStore:
     def _fetch(self, name: str, weights: Weights, on_progress: Callable[[float], None], token: CancelToken) -> Path:
         from huggingface_hub import HfApi, hf_hub_download
 
-        revision = weights.revision or None
+        get = partial(hf_hub_download, weights.hub, token=self._token, endpoint=self._endpoint, cache_dir=self._cache)
         try:
             info = HfApi(self._endpoint, token=self._token).model_info(
-                weights.hub, revision=revision, files_metadata=True
+                weights.hub, revision=weights.revision or None, files_metadata=True
             )
-            files = _wanted(info.siblings or ())
+            files = [each for each in _wanted(info.siblings or ()) if weights.needs(each[0])]
             total, done, path = sum(size for _, size in files) or 1, 0, ""
             for file, size in files:
                 token.check()
-                path = hf_hub_download(
-                    weights.hub,
-                    file,
-                    revision=info.sha,
-                    token=self._token,
-                    endpoint=self._endpoint,
-                    cache_dir=self._cache,
-                )
+                path = get(file, revision=info.sha)
                 done += size
                 on_progress(done / total)
+            if files and weights.revision != info.sha:
+                get(files[-1][0], revision=weights.revision or "main")  # all is here: note under which name
         except Cancelled:
             raise
         except Exception as error:  # the errors of the hub's client, and of the one below it, have no common base
@@ -111,6 +113,11 @@ class WeightStore:
         if not path:
             raise ModelUnavailable(f"{name}: {weights.place} has no safetensors weights")
         return _root(Path(path), files[-1][0])
+
+
+def _has_weights(folder: Path) -> bool:
+    """Tell whether a folder has weights or what belongs to them: a component may be no more than a tokenizer."""
+    return any(folder.glob("*.json")) or any(folder.glob("*.safetensors"))
 
 
 def _wanted(siblings: Sequence[Any]) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ from deploy.local.settings_table import settings_class
 from servekit.healthcheck import parse
 from servekit.server import LIVENESS
 from servekit.settings import ServerSettings, from_environment
-from services.imagegen import catalog as image_models
+from services.imagegen import reading as image_models
 from services.imagegen.engines.registry import FAMILIES
 from services.rewrite_llm import catalog as language_models
 from tests.ops.kubernetes import overlays

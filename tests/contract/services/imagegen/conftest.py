@@ -1,19 +1,30 @@
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from services.imagegen.catalog import Dtype, ModelRow
+from services.imagegen.catalog import Dtype, ModelRow, Refiner
 from services.imagegen.engines import registry
+from services.imagegen.engines.folders import Folders
 from services.imagegen.engines.loading import load_pipeline
+from services.imagegen.engines.parts import Parts
 from services.imagegen.ports import Engine
 from tests.contract.services.imagegen import tiny
 from tests.unit.services.imagegen import rows
 
 Load = Callable[..., Any]
 Build = Callable[..., Engine]
+
+
+def _finished(steps: Generator[None, None, Any]) -> Any:
+    """Return what a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,38 +39,54 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     tiny.save_flux(folder / "tiny_flux")
     tiny.save_sdxl(folder / "tiny_sdxl")
+    tiny.save_refiner(folder / "tiny_refiner")
     tiny.save_sd3(folder / "tiny_sd3")
-    tiny.save_lora(folder / "tiny_flux", folder / "tiny_lora")
+    tiny.save_hidream(folder / "tiny_hidream")
+    tiny.save_llama(folder / "tiny_llama")
+    for model in ("tiny_flux", "tiny_sdxl", "tiny_sd3"):
+        tiny.save_lora(folder / model, folder / f"{model}_lora")
     return folder
 
 
 @pytest.fixture(scope="session")
 def load(models_dir: Path) -> Load:
-    """Load a row's pipeline as the service does."""
+    """Load the pipeline of a row, or its refiner over a loaded base, as the service does."""
 
-    def run(row: ModelRow) -> Any:
+    def run(row: ModelRow, base: Any = None) -> Any:
         dtype: Dtype = "float32" if row.dtype == "auto" else row.dtype
-        steps = load_pipeline(
-            row, models_dir / row.source, {}, device="cpu", dtype_name=dtype, on_progress=lambda _: None
-        )
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value
+        options: dict[str, Any] = {"device": "cpu", "dtype_name": dtype, "on_progress": lambda _: None}
+        if base is not None and row.refiner is not None:
+            folders = Folders(row.id, row.refiner.place, models_dir / row.refiner.source, {})
+            return _finished(
+                load_pipeline(folders, shared={each: getattr(base, each) for each in Refiner.SHARED}, **options)
+            )
+        parts = {name: (part, models_dir / part.source) for name, part in row.components.items()}
+        folders = Folders(row.id, row.place, models_dir / row.source, parts, row.without)
+        return _finished(load_pipeline(folders, **options))
 
     return run
 
 
 @pytest.fixture(scope="session")
 def fresh(load: Load, models_dir: Path) -> Build:
-    """Return an engine over a freshly loaded pipeline, which may be damaged."""
+    """Return an engine over a freshly loaded pipeline, in which one component may be spoiled by NaN."""
 
-    def run(base: dict[str, Any] = rows.FLUX, **changes: Any) -> Engine:
+    def run(base: dict[str, Any] = rows.FLUX, *, spoiled: str = "", **changes: Any) -> Engine:
         row = rows.row(base, **changes)
-        return registry.build(row, load(row), lambda adapter_id: models_dir / adapter_id, 8)
+        pipeline = load(row)
+        if spoiled:
+            _spoil(getattr(pipeline, spoiled))
+        refiner = load(row, pipeline) if row.refiner else None
+        return registry.build(Parts(row, pipeline, lambda adapter_id: models_dir / adapter_id, 8, refiner))
 
     return run
+
+
+def _spoil(component: torch.nn.Module) -> None:
+    """Set weights to NaN, as an overflow would leave them."""
+    with torch.no_grad():
+        for parameter in component.parameters():
+            parameter.view(-1)[0] = float("nan")
 
 
 @pytest.fixture(scope="session")

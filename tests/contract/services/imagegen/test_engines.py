@@ -1,19 +1,26 @@
 """What every engine promises, whatever the family."""
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from servekit.errors import Cancelled
-from services.imagegen.ports import Engine, State
+from services.imagegen.domain import ModelUnavailable
+from services.imagegen.ports import State
 from tests.contract.services.imagegen import runs
-from tests.contract.services.imagegen.conftest import Build
+from tests.contract.services.imagegen.conftest import Build, Load
 from tests.unit.services.imagegen import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
-FAMILIES = pytest.mark.parametrize("base", [rows.FLUX, rows.SDXL, rows.SD3], ids=["flux", "sdxl", "sd3"])
+STEPWISE = [rows.FLUX, rows.SDXL, rows.SD3, rows.HIDREAM]
+FAMILIES = pytest.mark.parametrize("base", [*STEPWISE, rows.GENERIC], ids=lambda base: base["family"])
+TAKEN_APART = pytest.mark.parametrize("base", STEPWISE, ids=lambda base: base["family"])
+CORES = {"sdxl": "unet", "generic": "unet"}
+"""What denoises, where it is no transformer."""
 
 
 @FAMILIES
@@ -67,18 +74,16 @@ def test_a_prompt_s_tokens_are_counted_past_what_is_read(build: Build, base: dic
     assert 1 < short < base["max_tokens"] < 40 < long
 
 
-@pytest.mark.parametrize("last", [1, 2, 3])
-def test_a_whole_pipeline_stops_at_the_step_that_is_refused(build: Build, last: int) -> None:
-    engine = build(rows.SDXL)
-    state = engine.prepare(runs.job())
+@TAKEN_APART
+def test_a_picture_can_be_given_up_after_any_step(build: Build, base: dict[str, Any]) -> None:
+    engine = build(base)
+    expected = runs.alone(engine, runs.job())
+    for taken in (0, 1, 2):
+        given_up = engine.prepare(runs.job(seed=99))
+        for _ in range(taken):
+            engine.step([given_up], runs.ignore)
 
-    def refuse(each: State) -> None:
-        if each.done == last:
-            raise Cancelled
-
-    with pytest.raises(Cancelled):
-        engine.step([state], refuse)
-    assert state.done == last
+    assert np.array_equal(runs.alone(engine, runs.job()).pixels, expected.pixels)
 
 
 @FAMILIES
@@ -97,10 +102,11 @@ def test_an_engine_works_on_after_a_refused_step(build: Build, base: dict[str, A
 
 
 @FAMILIES
-def test_resident_bytes_are_those_of_the_weights(build: Build, base: dict[str, Any], models_dir: Any) -> None:
-    on_disk = sum(file.stat().st_size for file in (models_dir / base["source"]).rglob("*.safetensors"))
+def test_resident_bytes_are_those_of_the_weights(build: Build, base: dict[str, Any], models_dir: Path) -> None:
+    folders = {base["source"], *(each["source"] for each in base.get("components", {}).values())}
+    files = [file for folder in folders for file in (models_dir / folder).rglob("*.safetensors")]
 
-    assert build(base).resident_bytes == pytest.approx(on_disk, rel=0.1)
+    assert build(base).resident_bytes == pytest.approx(sum(file.stat().st_size for file in files), rel=0.1)
 
 
 @FAMILIES
@@ -108,20 +114,24 @@ def test_half_precision_weighs_half(build: Build, base: dict[str, Any]) -> None:
     assert build(base, dtype="bfloat16").resident_bytes == pytest.approx(build(base).resident_bytes / 2, rel=0.1)
 
 
-@pytest.mark.parametrize("scheduler", rows.SDXL["schedulers"])
-def test_each_scheduler_offered_works(build: Build, scheduler: str) -> None:
-    assert runs.alone(build(rows.SDXL), runs.job(scheduler=scheduler)).finite
+@FAMILIES
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_all_weights_have_the_data_type_asked_for(load: Load, base: dict[str, Any], dtype: str) -> None:
+    components = load(rows.row(base, dtype=dtype)).components.values()
+    weights = [each for part in components if isinstance(part, torch.nn.Module) for each in part.parameters()]
+
+    assert {str(each.dtype) for each in weights} == {f"torch.{dtype}"}
 
 
 @FAMILIES
 def test_a_nan_in_the_decoder_is_noticed(fresh: Build, base: dict[str, Any]) -> None:
-    assert not runs.alone(_broken(fresh(base), "vae"), runs.job()).finite
+    assert not runs.alone(fresh(base, spoiled="vae"), runs.job()).finite
 
 
 @FAMILIES
 def test_a_nan_in_the_latents_is_noticed_and_not_worth_decoding_again(fresh: Build, base: dict[str, Any]) -> None:
-    core = "unet" if base is rows.SDXL else "transformer"
-    decoded = runs.alone(_broken(fresh(base, dtype="bfloat16"), core), runs.job())
+    spoiled = CORES.get(base["family"], "transformer")
+    decoded = runs.alone(fresh(base, dtype="bfloat16", spoiled=spoiled), runs.job())
 
     assert (decoded.finite, decoded.can_decode_fp32) == (False, False)
 
@@ -146,13 +156,53 @@ def test_decoding_in_fp32_gives_the_same_picture_but_for_rounding(build: Build, 
     assert not precise.can_decode_fp32
 
 
-def _broken(engine: Engine, component: str) -> Engine:
-    """Set one weight of a component to NaN, as an overflow would leave it."""
-    import torch
+@TAKEN_APART
+def test_a_preview_shows_where_the_picture_is_heading(build: Build, base: dict[str, Any]) -> None:
+    engine = build(base)
+    state = engine.prepare(runs.job(preview_every=1, steps=8))
+    for _ in range(7):
+        engine.step([state], runs.ignore)
+    preview = engine.preview(state)
+    engine.step([state], runs.ignore)
 
-    pipeline = engine._pipeline  # type: ignore[attr-defined]
-    with torch.no_grad():
-        next(getattr(pipeline, component).parameters()).view(-1)[0] = float("nan")
-        for parameter in getattr(pipeline, component).parameters():
-            parameter.view(-1)[0] = float("nan")
-    return engine
+    assert preview is not None
+    assert np.abs(preview.astype(int) - engine.finish(state).pixels.astype(int)).mean() < 25
+
+
+@pytest.mark.parametrize("scheduler", rows.SDXL["schedulers"])
+def test_a_preview_is_right_for_every_scheduler(build: Build, scheduler: str) -> None:
+    engine = build(rows.SDXL)
+    state = engine.prepare(runs.job(preview_every=1, steps=12, scheduler=scheduler))
+    while state.done < state.total - 1:
+        engine.step([state], runs.ignore)
+    preview = engine.preview(state)
+    engine.step([state], runs.ignore)
+
+    assert preview is not None
+    assert np.abs(preview.astype(int) - engine.finish(state).pixels.astype(int)).mean() < 25
+
+
+def test_a_preview_of_a_large_picture_is_small(build: Build) -> None:
+    engine = build(rows.SDXL)
+    state = engine.prepare(runs.job(preview_every=1, width=160, height=80))
+    engine.step([state], runs.ignore)
+    preview = engine.preview(state)
+
+    assert preview is not None
+    assert preview.shape == (32, 64, 3)
+
+
+@FAMILIES
+def test_previews_cost_nothing_unless_wanted(build: Build, base: dict[str, Any]) -> None:
+    engine = build(base)
+    state = engine.prepare(runs.job())
+    engine.step([state], runs.ignore)
+
+    assert engine.preview(state) is None
+
+
+def test_a_row_whose_sizes_the_weights_cannot_make_is_refused(fresh: Build) -> None:
+    size = {"default": [32, 32], "min": 16, "max": 64, "multiple_of": 2}
+
+    with pytest.raises(ModelUnavailable, match="multiple_of is 2 in the catalog; these weights need 4"):
+        fresh(rows.FLUX, size=size)

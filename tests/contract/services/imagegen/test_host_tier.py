@@ -12,7 +12,9 @@ from tests.contract.services.imagegen.conftest import Build
 from tests.unit.services.imagegen import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
-FAMILIES = pytest.mark.parametrize("base", [rows.FLUX, rows.SDXL, rows.SD3], ids=["flux", "sdxl", "sd3"])
+FAMILIES = pytest.mark.parametrize(
+    "base", [rows.FLUX, rows.REFINED, rows.SD3, rows.HIDREAM], ids=lambda base: base["family"]
+)
 
 
 @FAMILIES
@@ -27,7 +29,7 @@ def test_an_engine_that_comes_back_makes_the_same_pictures(fresh: Build, base: d
 
 
 def test_adapters_come_back_too(fresh: Build) -> None:
-    engine, adapted = fresh(rows.FLUX), runs.job(adapters=(AdapterChoice("tiny_lora", 1.0),))
+    engine, adapted = fresh(rows.FLUX), runs.job(adapters=(AdapterChoice("tiny_flux_lora", 1.0),))
     copy = HostCopy(engine.modules, pinned=False)
     without, bytes_without = runs.alone(engine, runs.job()).pixels, engine.resident_bytes
     before = runs.alone(engine, adapted).pixels

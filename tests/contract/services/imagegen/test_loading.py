@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from services.imagegen.domain import ModelUnavailable
+from services.imagegen.engines.folders import Folders
 from services.imagegen.engines.loading import load_pipeline
-from tests.unit.services.imagegen import rows
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def copy(models_dir: Path, tmp_path: Path) -> Path:
 
 def load(folder: Path, fractions: list[float] | None = None) -> None:
     heard = fractions if fractions is not None else []
-    row = rows.row(rows.FLUX, source=str(folder))
-    list(load_pipeline(row, folder, {}, device="cpu", dtype_name="float32", on_progress=heard.append))
+    folders = Folders("tiny_flux", str(folder), folder, {})
+    list(load_pipeline(folders, device="cpu", dtype_name="float32", on_progress=heard.append))
 
 
 def test_progress_goes_from_component_to_component_up_to_one(copy: Path) -> None:

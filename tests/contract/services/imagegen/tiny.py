@@ -3,26 +3,37 @@
 # mypy: disable-error-code="no-untyped-call, no-any-return, attr-defined, call-arg, operator"
 # (the libraries are not typed)
 
+import shutil
 from pathlib import Path
 
 import torch
 from diffusers import (
     AutoencoderKL,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    HiDreamImagePipeline,
+    HiDreamImageTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from peft import LoraConfig, get_peft_model_state_dict
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
@@ -60,13 +71,13 @@ def save_flux(folder: Path, *, seed: int = 0, guidance_embeds: bool = False) -> 
     return folder
 
 
-def _vae() -> AutoencoderKL:
+def _vae(channels: int = 4) -> AutoencoderKL:
     return AutoencoderKL(
         block_out_channels=(16, 16),
         layers_per_block=1,
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
+        latent_channels=channels,
         norm_num_groups=4,
         sample_size=32,
         scaling_factor=1.5,
@@ -113,83 +124,181 @@ def _t5_tokenizer() -> T5TokenizerFast:
     return T5TokenizerFast(vocab=[(word, -float(index)) for index, word in enumerate(WORDS)], extra_ids=0)
 
 
-def save_sdxl(folder: Path, *, seed: int = 0) -> Path:
-    """Save an SDXL pipeline of some ten thousand parameters and return its folder."""
+def save_sdxl(folder: Path, *, seed: int = 0, guidance_size: int | None = None) -> Path:
+    """Save an SDXL pipeline of some ten thousand parameters and return its folder.
+
+    `guidance_size` is the length of the embedded guidance scale, for weights that it was distilled into.
+    """
     torch.manual_seed(seed)
     pipeline = StableDiffusionXLPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(16, 16),
-            layers_per_block=1,
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            latent_channels=4,
-            norm_num_groups=4,
-            sample_size=32,
-        ).eval(),
+        vae=_sdxl_vae(),
         text_encoder=_clip(),
         text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),
         tokenizer=_clip_tokenizer(),
         tokenizer_2=_clip_tokenizer(),
-        unet=UNet2DConditionModel(
-            block_out_channels=(16, 32),
-            layers_per_block=1,
-            sample_size=16,
-            in_channels=4,
-            out_channels=4,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            attention_head_dim=(2, 4),
-            use_linear_projection=True,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            transformer_layers_per_block=(1, 1),
-            projection_class_embeddings_input_dim=6 * 8 + 32,
-            cross_attention_dim=64,
-            norm_num_groups=4,
-        ),
-        scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1),
+        unet=_unet(text_size=64, added=6, time_cond_proj_dim=guidance_size),
+        scheduler=_sdxl_scheduler(),
         add_watermarker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def save_sd3(folder: Path, *, seed: int = 0) -> Path:
-    """Save a Stable Diffusion 3 pipeline of some ten thousand parameters and return its folder."""
+def save_refiner(folder: Path, *, seed: int = 3) -> Path:
+    """Save the network and scheduler of an SDXL refiner, the rest of which is the base's, and return its folder."""
+    torch.manual_seed(seed)
+    pipeline = StableDiffusionXLImg2ImgPipeline(
+        vae=_sdxl_vae(),
+        text_encoder=None,
+        text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),
+        tokenizer=None,
+        tokenizer_2=_clip_tokenizer(),
+        unet=_unet(text_size=32, added=5),
+        scheduler=_sdxl_scheduler(),
+        requires_aesthetics_score=True,
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    for shared in ("vae", "text_encoder_2", "tokenizer_2"):
+        shutil.rmtree(folder / shared)
+    return folder
+
+
+def _sdxl_vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(16, 16),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=32,
+    ).eval()
+
+
+def _sdxl_scheduler() -> EulerDiscreteScheduler:
+    return EulerDiscreteScheduler(beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1)
+
+
+def _unet(*, text_size: int, added: int, time_cond_proj_dim: int | None = None) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=(2, 4),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        transformer_layers_per_block=(1, 1),
+        projection_class_embeddings_input_dim=added * 8 + 32,
+        cross_attention_dim=text_size,
+        norm_num_groups=4,
+        time_cond_proj_dim=time_cond_proj_dim,
+    )
+
+
+def save_sd3(folder: Path, *, seed: int = 0, t5: bool = True, dynamic: bool = False) -> Path:
+    """Save a Stable Diffusion 3 pipeline of some ten thousand parameters and return its folder.
+
+    `t5` tells whether it has the third encoder, `dynamic` whether its steps depend on the size of the picture.
+    """
     torch.manual_seed(seed)
     pipeline = StableDiffusion3Pipeline(
         transformer=SD3Transformer2DModel(
             sample_size=16,
             patch_size=1,
-            in_channels=4,
+            in_channels=16,
             num_layers=1,
             attention_head_dim=8,
             num_attention_heads=4,
             caption_projection_dim=32,
             joint_attention_dim=64,
             pooled_projection_dim=64,
-            out_channels=4,
+            out_channels=16,
         ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=dynamic),
+        vae=_vae(channels=16),
+        text_encoder=CLIPTextModelWithProjection(_clip_config()).eval(),
+        tokenizer=_clip_tokenizer(),
+        text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),
+        tokenizer_2=_clip_tokenizer(),
+        text_encoder_3=_t5(width=64) if t5 else None,
+        tokenizer_3=_t5_tokenizer() if t5 else None,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def save_hidream(folder: Path, *, seed: int = 0) -> Path:
+    """Save a HiDream pipeline of some ten thousand parameters, without its Llama, and return its folder."""
+    torch.manual_seed(seed)
+    pipeline = HiDreamImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=_vae(),
         text_encoder=CLIPTextModelWithProjection(_clip_config()).eval(),
         tokenizer=_clip_tokenizer(),
         text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),
         tokenizer_2=_clip_tokenizer(),
-        text_encoder_3=_t5(width=64),
+        text_encoder_3=_t5(),
         tokenizer_3=_t5_tokenizer(),
+        text_encoder_4=None,
+        tokenizer_4=None,
+        transformer=HiDreamImageTransformer2DModel(
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            caption_channels=[32, 16],
+            text_emb_dim=64,
+            num_routed_experts=4,
+            num_activated_experts=2,
+            axes_dims_rope=(4, 2, 2),
+            max_resolution=(32, 32),
+            llama_layers=(0, 1),
+        ).eval(),
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def save_lora(base: Path, folder: Path, *, seed: int = 1) -> Path:
-    """Save a LoRA adapter for a tiny FLUX pipeline, strong enough to be seen, and return its folder."""
+def save_llama(folder: Path, *, seed: int = 4) -> Path:
+    """Save a Llama of some thousand parameters with its tokenizer, HiDream's fourth encoder, and return its folder."""
     torch.manual_seed(seed)
-    transformer = FluxTransformer2DModel.from_pretrained(base / "transformer")
-    transformer.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v"]))
-    state = get_peft_model_state_dict(transformer)
-    FluxPipeline.save_lora_weights(folder, {key: torch.randn_like(value) * 0.5 for key, value in state.items()})
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+        eos_token_id=1,
+        bos_token_id=0,
+    )
+    LlamaForCausalLM(config).eval().save_pretrained(folder)
+    words = Tokenizer(WordLevel({word.strip("▁"): number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>", unk_token="<unk>").save_pretrained(folder)
+    return folder
+
+
+def save_lora(base: Path, folder: Path, *, seed: int = 1) -> Path:
+    """Save a LoRA adapter for a tiny pipeline, strong enough to be seen, and return its folder."""
+    torch.manual_seed(seed)
+    pipeline = DiffusionPipeline.from_pretrained(base)
+    core = "unet" if hasattr(pipeline, "unet") else "transformer"
+    network = getattr(pipeline, core)
+    network.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v"]))
+    state = {key: torch.randn_like(value) * 0.5 for key, value in get_peft_model_state_dict(network).items()}
+    type(pipeline).save_lora_weights(folder, **{f"{core}_lora_layers": state})
     return folder
 
 

@@ -100,7 +100,7 @@ FLUX_ROWS: dict[str, dict[str, Any]] = {
     "nan_flux": {},
     "black_flux": {},
     "nan_with_fallback": {"source": "nan_flux", "fallback": "other_flux"},
-    "nan_with_lesser_fallback": {"source": "nan_flux", "fallback": "tiny_sdxl"},
+    "nan_with_lesser_fallback": {"source": "nan_flux", "fallback": "tiny_generic"},
     "nan_in_bfloat16": {"source": "nan_flux", "dtype": "bfloat16"},
     "absent_flux": {},
     "distant_flux": {"source": "", "hub": "nobody/nothing"},
@@ -112,7 +112,7 @@ FLUX_ROWS: dict[str, dict[str, Any]] = {
 def catalog_file(tmp_path: Path) -> Path:
     """Return a catalog of the tiny pipelines and of some that cannot be had."""
     models = [{**rows.FLUX, "source": model, "id": model, **changes} for model, changes in FLUX_ROWS.items()]
-    models.append(rows.SDXL)
+    models += [rows.SDXL, rows.GENERIC]
     adapter = {"id": "tiny_lora", "base": "tiny_flux", "source": "tiny_lora", "license": "MIT"}
     file = tmp_path / "tiny.toml"
     file.write_text(_toml("model", models) + _toml("adapter", [adapter]))

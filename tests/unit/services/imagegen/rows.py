@@ -11,7 +11,7 @@ FLUX: dict[str, Any] = {
     "source": "tiny_flux",
     "license": "Apache-2.0",
     "strengths": "Nothing at all: random weights.",
-    "capabilities": ["text_to_image", "image_to_image", "negative_prompt", "adapters"],
+    "capabilities": ["text_to_image", "image_to_image", "inpainting", "negative_prompt", "adapters"],
     "steps": {"default": 3, "min": 1, "max": 50},
     "guidance": {"default": 4.0, "min": 0, "max": 10},
     "size": {"default": [32, 32], "min": 16, "max": 64, "multiple_of": 4},
@@ -26,15 +26,36 @@ SDXL: dict[str, Any] = {
     "display_name": "Tiny SDXL",
     "family": "sdxl",
     "source": "tiny_sdxl",
-    "capabilities": ["text_to_image", "negative_prompt"],
-    "schedulers": ["euler", "euler_a", "ddim", "dpmpp_2m", "dpmpp_2m_karras", "unipc"],
+    "schedulers": ["euler", "euler_a", "heun", "ddim", "dpmpp_2m", "dpmpp_2m_karras", "unipc"],
 }
+REFINED: dict[str, Any] = {**SDXL, "id": "tiny_refined", "refiner": {"source": "tiny_refiner", "start": 0.8}}
 SD3: dict[str, Any] = {
     **FLUX,
     "id": "tiny_sd3",
     "display_name": "Tiny SD3",
     "family": "sd3",
     "source": "tiny_sd3",
+    "schedulers": ["flow_euler", "flow_heun", "flow_unipc", "flow_dpmpp_2m"],
+}
+_LLAMA = {"source": "tiny_llama", "options": {}}
+HIDREAM: dict[str, Any] = {
+    **FLUX,
+    "id": "tiny_hidream",
+    "display_name": "Tiny HiDream",
+    "family": "hidream",
+    "source": "tiny_hidream",
+    "capabilities": ["text_to_image", "negative_prompt", "adapters"],
+    "schedulers": ["flow_euler", "flow_unipc"],
+    "components": {
+        "text_encoder_4": {**_LLAMA, "class": "transformers.LlamaForCausalLM"},
+        "tokenizer_4": {**_LLAMA, "class": "transformers.PreTrainedTokenizerFast"},
+    },
+}
+GENERIC: dict[str, Any] = {
+    **SDXL,
+    "id": "tiny_generic",
+    "display_name": "Tiny of any family",
+    "family": "generic",
     "capabilities": ["text_to_image", "negative_prompt"],
 }
 

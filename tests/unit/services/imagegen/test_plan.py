@@ -24,7 +24,7 @@ def plan(limits: Limits | None = None, row: dict[str, Any] | None = None, **aske
 
 def violations(**asked: Any) -> list[str]:
     with pytest.raises(InvalidRequest) as caught:
-        plan(**asked)
+        plan(row={"capabilities": ["text_to_image", "image_to_image", "adapters"]}, **asked)
     return [each.field for each in caught.value.violations]
 
 
@@ -82,6 +82,44 @@ def test_shrinking_keeps_the_proportions() -> None:
     job = plan(width=1024, height=512).first
 
     assert (job.width, job.height) == (192, 96)
+
+
+def test_a_picture_that_starts_from_another_has_its_proportions() -> None:
+    source = SourceImage(np.zeros((96, 192, 3), np.uint8), None, 0.5)
+
+    assert [(job.width, job.height) for job in (plan(source=source).first, plan(source=source, height=64).first)] == [
+        (192, 96),
+        (192, 64),
+    ]
+
+
+REFINER = {"refiner": {"source": "refiner"}}
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "refined"),
+    [
+        (REFINER, None, True),
+        (REFINER, False, False),
+        (REFINER, True, True),
+        ({**REFINER, "refine": False}, None, False),
+        ({**REFINER, "refine": False}, True, True),
+        ({}, None, False),
+    ],
+)
+def test_the_refiner_runs_as_the_row_says_unless_the_request_does(
+    row: dict[str, Any], asked: bool | None, refined: bool
+) -> None:
+    made = plan(row=row, refine=asked)
+
+    assert (made.first.refine, made.adjustments) == (refined, ())
+
+
+def test_a_picture_that_starts_from_another_is_not_refined() -> None:
+    source = SourceImage(np.zeros((96, 96, 3), np.uint8), None, 0.5)
+    made = plan(row=REFINER, refine=True, source=source)
+
+    assert (made.first.refine, [each.field for each in made.adjustments]) == (False, ["refine"])
 
 
 def test_the_deployment_s_longest_side_counts_too() -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from servekit.residency import UnknownModel
-from services.imagegen import catalog
-from services.imagegen.catalog import CatalogError
+from services.imagegen import reading
+from services.imagegen.catalog import Catalog
+from services.imagegen.engines.registry import FAMILIES
+from services.imagegen.reading import CatalogError
 
-FAMILIES = ("flux", "sdxl", "sd3", "hidream", "generic")
 ROW = """
 [[model]]
 id = "mine"
@@ -24,10 +25,10 @@ bytes = { float16 = 5_000_000_000 }
 """
 
 
-def load(tmp_path: Path, text: str = "") -> catalog.Catalog:
+def load(tmp_path: Path, text: str = "") -> Catalog:
     file = tmp_path / "mine.toml"
     file.write_text(text)
-    return catalog.load(file, families=FAMILIES)
+    return reading.load(file, families=FAMILIES)
 
 
 def mistakes(tmp_path: Path, text: str) -> str:
@@ -37,14 +38,14 @@ def mistakes(tmp_path: Path, text: str) -> str:
 
 
 def test_the_shipped_catalog_has_the_models_of_the_notes() -> None:
-    shipped = catalog.load(families=FAMILIES)
+    shipped = reading.load(families=FAMILIES)
 
     assert {"sketch", "flux_dev", "realvis_xl", "sd3_medium", "logo_sdxl", "sdxl"} <= set(shipped.models)
     assert [row.id for row in shipped.models.values() if row.default] == ["sketch"]
 
 
 def test_the_figures_of_the_notes_are_kept() -> None:
-    models = catalog.load(families=FAMILIES).models
+    models = reading.load(families=FAMILIES).models
 
     assert (models["flux_dev"].steps.default, models["flux_dev"].guidance.default) == (24, 4.5)
     assert models["logo_sdxl"].exclusive
@@ -53,7 +54,7 @@ def test_the_figures_of_the_notes_are_kept() -> None:
 
 
 def test_a_row_with_a_base_takes_over_its_fields_and_shares_its_weights() -> None:
-    models = catalog.load(families=FAMILIES).models
+    models = reading.load(families=FAMILIES).models
     landscape, sketch = models["sketch_landscape"], models["sketch"]
 
     assert (landscape.weights, landscape.size, landscape.steps) == ("sketch", sketch.size, sketch.steps)
@@ -71,7 +72,7 @@ def test_a_user_changes_single_fields_of_a_shipped_row(tmp_path: Path) -> None:
 
 
 def test_an_environment_name_replaces_a_hub_id() -> None:
-    row = catalog.load(families=FAMILIES, hubs={"logo_sdxl": "me/logos"}).get("logo_sdxl")
+    row = reading.load(families=FAMILIES, hubs={"logo_sdxl": "me/logos"}).get("logo_sdxl")
 
     assert row.place == "me/logos"
 
@@ -116,30 +117,30 @@ def test_an_id_may_occur_once_in_a_file(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"absent\.toml"):
-        catalog.load(tmp_path / "absent.toml", families=FAMILIES)
+        reading.load(tmp_path / "absent.toml", families=FAMILIES)
 
 
 def test_an_unknown_model_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownModel) as caught:
-        catalog.load(families=FAMILIES).get("flux_dv")
+        reading.load(families=FAMILIES).get("flux_dv")
 
     assert "flux_dev" in caught.value.nearest
 
 
 def test_the_default_is_one_of_the_offered() -> None:
-    shipped = catalog.load(families=FAMILIES)
+    shipped = reading.load(families=FAMILIES)
     found = [row.id for row in map(shipped.default, [{"sketch", "sdxl"}, {"sdxl"}, set()]) if row is not None]
 
     assert found == ["sketch", "sdxl"]
 
 
 def test_bytes_scale_with_the_data_type() -> None:
-    row = catalog.load(families=FAMILIES).get("sd3_medium")
+    row = reading.load(families=FAMILIES).get("sd3_medium")
 
     assert row.estimated_bytes("float32") == 2 * row.estimated_bytes("float16")
 
 
 def test_every_field_of_the_shipped_file_is_known() -> None:
-    tables = tomllib.loads(catalog.SHIPPED.read_text())
+    tables = tomllib.loads(reading.SHIPPED.read_text())
 
     assert set(tables) == {"model", "adapter"}

@@ -1,16 +1,22 @@
-"""FLUX requests share forward passes and stay themselves."""
+"""Requests share forward passes and stay themselves, whatever the family."""
 
-import numpy as np
+from typing import Any
+
 import pytest
 
 from services.imagegen.domain import AdapterChoice, Job, ModelUnavailable, Pixels
 from services.imagegen.ports import Engine, State
-from tests.contract.services.imagegen import runs
+from tests.contract.services.imagegen import oracle, runs
 from tests.contract.services.imagegen.conftest import Build
+from tests.unit.services.imagegen import rows
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
 
 TOLERANCE = 2
 """Of 255, for rounding: sums over a batch are not taken in the same order as alone."""
-LORA = (AdapterChoice("tiny_lora", 1.0),)
+LORA = (AdapterChoice("tiny_flux_lora", 1.0),)
+STEPWISE = [rows.FLUX, rows.SDXL, rows.SD3, rows.HIDREAM]
+FAMILIES = pytest.mark.parametrize("base", STEPWISE, ids=lambda base: base["family"])
 
 
 def staggered(engine: Engine, jobs: list[Job]) -> list[Pixels]:
@@ -29,12 +35,14 @@ def staggered(engine: Engine, jobs: list[Job]) -> list[Pixels]:
     return [finished[id(state)] for state in order]
 
 
-def test_pictures_at_different_steps_share_passes_and_come_out_as_alone(build: Build) -> None:
-    engine = build()
+@FAMILIES
+def test_pictures_at_different_steps_share_passes_and_come_out_as_alone(build: Build, base: dict[str, Any]) -> None:
+    engine = build(base)
+    schedulers = base["schedulers"]
     jobs = [
         runs.job(seed=1),
-        runs.job(seed=2, steps=5, prompt="a blue tree"),
-        runs.job(seed=3, steps=2, guidance=7.5, negative_prompt="a house"),
+        runs.job(seed=2, steps=5, prompt="a blue tree", scheduler=schedulers[-1]),
+        runs.job(seed=3, steps=2, guidance=7.5, negative_prompt="a house", scheduler=schedulers[0]),
         runs.job(seed=4, steps=4),
     ]
     expected = [runs.alone(engine, job).pixels for job in jobs]
@@ -44,12 +52,36 @@ def test_pictures_at_different_steps_share_passes_and_come_out_as_alone(build: B
     assert max(map(runs.apart, together, expected)) <= TOLERANCE
 
 
-def test_unguided_pictures_share_passes_too(build: Build) -> None:
-    engine = build()
+@FAMILIES
+def test_unguided_pictures_share_passes_too(build: Build, base: dict[str, Any]) -> None:
+    engine = build(base)
     jobs = [runs.job(seed=seed, guidance=1.0, steps=seed) for seed in (2, 3, 4)]
     expected = [runs.alone(engine, job).pixels for job in jobs]
 
     assert max(map(runs.apart, staggered(engine, jobs), expected)) <= TOLERANCE
+
+
+def test_pictures_made_anew_in_part_share_passes_with_whole_ones(build: Build) -> None:
+    engine = build(rows.SDXL)
+    jobs = [
+        runs.job(seed=1, steps=5, source=oracle.source(0.6, masked=True), scheduler="euler_a"),
+        runs.job(seed=2),
+        runs.job(seed=3, steps=5, source=oracle.source(0.5)),
+    ]
+    expected = [runs.alone(engine, job).pixels for job in jobs]
+
+    assert max(map(runs.apart, staggered(engine, jobs), expected)) <= TOLERANCE
+
+
+def test_pictures_share_passes_until_the_refiner_takes_over(build: Build) -> None:
+    engine = build(rows.REFINED)
+    state, other = (engine.prepare(runs.job(steps=10, refine=refine)) for refine in (True, False))
+    shared = []
+    while state.done < state.total:
+        shared.append(state.batch_key == other.batch_key)
+        engine.step([state], runs.ignore)
+
+    assert shared == [True] * 8 + [False] * 2
 
 
 @pytest.mark.parametrize(
@@ -75,10 +107,12 @@ def test_two_pictures_that_want_to_be_alone_do_not_share(build: Build) -> None:
     assert one.batch_key != other.batch_key
 
 
-def test_adapters_of_others_leave_no_trace(build: Build) -> None:
-    engine = build()
-    plain, worn = runs.alone(engine, runs.job()).pixels, runs.alone(engine, runs.job(adapters=LORA)).pixels
-    one, other = engine.prepare(runs.job()), engine.prepare(runs.job(adapters=LORA))
+@pytest.mark.parametrize("base", [rows.FLUX, rows.SDXL, rows.SD3], ids=lambda base: base["family"])
+def test_adapters_of_others_leave_no_trace(build: Build, base: dict[str, Any]) -> None:
+    engine = build(base)
+    lora = (AdapterChoice(f"{base['source']}_lora", 1.0),)
+    plain, worn = runs.alone(engine, runs.job()).pixels, runs.alone(engine, runs.job(adapters=lora)).pixels
+    one, other = engine.prepare(runs.job()), engine.prepare(runs.job(adapters=lora))
     while one.done < one.total:
         engine.step([one], runs.ignore)
         engine.step([other], runs.ignore)
@@ -93,26 +127,6 @@ def test_an_adapter_that_is_not_there_is_a_typed_error_and_changes_nothing(build
     before = runs.alone(engine, runs.job()).pixels
 
     with pytest.raises(ModelUnavailable, match="no_such_lora"):
-        engine.prepare(runs.job(adapters=(AdapterChoice("tiny_lora"), AdapterChoice("no_such_lora"))))
+        engine.prepare(runs.job(adapters=(AdapterChoice("tiny_flux_lora"), AdapterChoice("no_such_lora"))))
 
     assert runs.apart(runs.alone(engine, runs.job()).pixels, before) == 0
-
-
-def test_a_preview_shows_where_the_picture_is_heading(build: Build) -> None:
-    engine = build()
-    state = engine.prepare(runs.job(preview_every=1, steps=8))
-    for _ in range(7):
-        engine.step([state], runs.ignore)
-    preview = engine.preview(state)
-    engine.step([state], runs.ignore)
-
-    assert preview is not None
-    assert np.abs(preview.astype(int) - engine.finish(state).pixels.astype(int)).mean() < 25
-
-
-def test_previews_cost_nothing_unless_wanted(build: Build) -> None:
-    engine = build()
-    state = engine.prepare(runs.job())
-    engine.step([state], runs.ignore)
-
-    assert engine.preview(state) is None

@@ -1,0 +1,60 @@
+"""Prompts that are longer than CLIP's window."""
+
+from typing import Any
+
+import torch
+
+from services.imagegen.engines.prompt_cache import Embeddings
+
+_MARKS = 2
+"""Tokens that every window spends on its start and its end."""
+
+
+class LongPrompts:
+    """SDXL's encoders, read in windows: a longer prompt is cut between words and its parts are put one after another.
+
+    A prompt of one window is encoded as the library does. The pooled embedding is the first window's. Words past
+    `max_tokens` are not read.
+    """
+
+    def __init__(self, pipeline: Any, max_tokens: int) -> None:
+        self._pipeline = pipeline
+        self._tokenizer = pipeline.tokenizer_2
+        self._window = self._tokenizer.model_max_length - _MARKS
+        self._limit = max_tokens - _MARKS
+
+    def encode(self, prompt: str) -> Embeddings:
+        """Return token embeddings, shape (1, windows * tokens, features), and pooled ones, shape (1, features)."""
+        windows = [self._encode(each) for each in self._windows(prompt)]
+        return torch.cat([tokens for tokens, _ in windows], dim=1), windows[0][1]
+
+    def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
+        device = self._pipeline._execution_device
+        tokens, _, pooled, _ = self._pipeline.encode_prompt(prompt, device=device, do_classifier_free_guidance=False)
+        return tokens, pooled
+
+    def _windows(self, prompt: str) -> list[str]:
+        if self._limit <= self._window or self._count(prompt) <= self._window:
+            return [prompt]
+        windows, room, left = [""], self._window, self._limit
+        for word in prompt.split():
+            size = self._count(word)
+            left -= size
+            if left < 0:
+                break
+            if size > room and windows[-1]:
+                windows.append("")
+                room = self._window
+            windows[-1] = f"{windows[-1]} {word}".strip()
+            room -= size
+        return windows
+
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def padded(text: Embeddings, filler: Embeddings, length: int) -> Embeddings:
+    """Return embeddings of `length` tokens, made so long with those of `filler`, an empty prompt."""
+    tokens, pooled = text
+    missing = (length - tokens.shape[1]) // filler[0].shape[1]
+    return torch.cat([tokens, *[filler[0]] * missing], dim=1), pooled

@@ -1,0 +1,69 @@
+"""HiDream-I1 with its four text encoders. `diffusers.HiDreamImagePipeline.__call__` is the oracle of its tests."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import UniPCMultistepScheduler
+from diffusers.pipelines.hidream_image.pipeline_hidream_image import calculate_shift
+
+from services.imagegen.catalog import ModelRow
+from services.imagegen.domain import Job
+from services.imagegen.engines.denoising import Leg, Sample
+from services.imagegen.engines.flow import flow_leg
+from services.imagegen.engines.parts import Parts
+from services.imagegen.engines.prompt_cache import Embeddings
+from services.imagegen.engines.schedulers import fresh
+from services.imagegen.engines.stepwise import StepwiseEngine
+from services.imagegen.engines.texts import Texts
+from services.imagegen.engines.vae import Vae
+
+
+def build(parts: Parts) -> StepwiseEngine:
+    """Return the engine of a HiDream pipeline."""
+    return StepwiseEngine(parts, HiDream(parts.row, parts.pipeline))
+
+
+class HiDream:
+    """HiDream as a `stepwise.Family`; called, its transformer."""
+
+    def __init__(self, row: ModelRow, pipeline: Any) -> None:
+        self.vae = Vae(pipeline)
+        self.side = self.vae.factor * pipeline.transformer.config.patch_size
+        self._row = row
+        self._pipeline = pipeline
+        self._texts = Texts(self._encode)
+
+    def legs(self, job: Job) -> Sequence[Leg]:
+        """Encode the prompt and plan the steps."""
+        text, negative = self._texts.of(job, guided=job.guidance > 1)
+        return [flow_leg(self, self._scheduler(job), job, text, negative)]
+
+    def __call__(self, samples: Sequence[Sample]) -> torch.Tensor:
+        """Return the velocities; the network gives them the other way round."""
+        velocity: torch.Tensor = self._pipeline.transformer(
+            hidden_states=torch.cat([each.latents for each in samples]),
+            timesteps=torch.stack([each.timestep for each in samples]),
+            encoder_hidden_states_t5=torch.cat([each.text[0] for each in samples]),
+            encoder_hidden_states_llama3=torch.cat([each.text[1] for each in samples], dim=1),
+            pooled_embeds=torch.cat([each.text[2] for each in samples]),
+            return_dict=False,
+        )[0]
+        return -velocity
+
+    def _encode(self, prompt: str) -> Embeddings:
+        """Return T5's embeddings (1, tokens, features), Llama's (layers, 1, tokens, features), CLIP's pooled."""
+        t5, _, llama, _, pooled, _ = self._pipeline.encode_prompt(
+            prompt,
+            device=self._pipeline._execution_device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self._row.max_tokens,
+        )
+        return t5, llama, pooled
+
+    def _scheduler(self, job: Job) -> Any:
+        scheduler = fresh(self._pipeline.scheduler, job.scheduler)
+        shift = {"mu": calculate_shift(self._pipeline.transformer.max_seq)}
+        options = {} if isinstance(scheduler, UniPCMultistepScheduler) else shift
+        scheduler.set_timesteps(job.steps, device=self._pipeline._execution_device, **options)
+        return scheduler

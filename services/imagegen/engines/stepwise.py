@@ -1,0 +1,104 @@
+"""The loop that every family taken apart into steps has in common: prepare, step, finish.
+
+What a family does its own way (how it reads a prompt, plans its steps and calls its network) is a `Family`. Each is
+held to the pixels of its own diffusers pipeline by `tests/contract/services/imagegen`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+from services.imagegen.domain import Decoded, Job, ModelUnavailable, Pixels
+from services.imagegen.engines.adapters import Wardrobe
+from services.imagegen.engines.denoising import Denoising, Kept, Leg, predict
+from services.imagegen.engines.parts import Parts
+from services.imagegen.engines.pictures import all_finite, measured_bytes, modules_of, to_pixels
+from services.imagegen.engines.tokens import token_counter
+from services.imagegen.engines.vae import Vae
+from services.imagegen.ports import Pulse
+
+
+class Family(Protocol):
+    """What is one family's own."""
+
+    vae: Vae
+    side: int
+    """Every picture is so many pixels wide and high, or a multiple."""
+
+    def legs(self, job: Job) -> Sequence[Leg]:
+        """Encode the prompt and plan the steps, from where the source picture lets them start."""
+
+
+class StepwiseEngine:
+    """Runs a family, several requests to a forward pass. See `ports.Engine`."""
+
+    def __init__(self, parts: Parts, family: Family) -> None:
+        wanted = parts.row.size.multiple_of
+        if wanted % family.side:
+            raise ModelUnavailable(
+                f"{parts.row.id}: size.multiple_of is {wanted} in the catalog; these weights need {family.side}"
+            )
+        self.max_batch = parts.max_batch
+        self._family = family
+        self._pipelines = [each for each in (parts.pipeline, parts.refiner) if each is not None]
+        self._adapters = Wardrobe(parts.pipeline, parts.adapter_path)
+        self._count_tokens = token_counter(parts.pipeline)
+
+    @property
+    def modules(self) -> Sequence[torch.nn.Module]:
+        """The torch modules that hold the weights."""
+        return modules_of(*self._pipelines)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that the weights take, adapters included."""
+        return measured_bytes(*self._pipelines)
+
+    def prepare(self, job: Job) -> Denoising:
+        """Encode the prompt and draw the noise, on the CPU, so that a seed means the same on every device."""
+        self._adapters.wear(job.adapters)
+        generator = torch.Generator("cpu").manual_seed(job.seed)
+        with torch.inference_mode():
+            legs = self._family.legs(job)
+            latents, kept = self._canvas(job, legs[0], generator)
+        return Denoising(job, self._count_tokens(job.prompt), latents, legs, generator, kept)
+
+    def step(self, states: Sequence[Denoising], pulse: Pulse) -> None:
+        """Advance every state by one step in one forward pass. All have the same batch key."""
+        del pulse  # one step a call: the caller sees every step itself
+        self._adapters.wear(states[0].job.adapters)
+        with torch.inference_mode():
+            for state, prediction in zip(states, predict(states), strict=True):
+                state.advance(prediction)
+
+    def finish(self, state: Denoising, *, fp32: bool = False) -> Decoded:
+        """Decode the latents to a picture."""
+        vae = self._family.vae
+        with torch.inference_mode():
+            image = vae.decode(state.latents, fp32=fp32)
+            latents_finite = all_finite(state.latents)
+        return Decoded(
+            pixels=to_pixels(image),
+            finite=latents_finite and all_finite(image),
+            can_decode_fp32=latents_finite and not fp32 and not vae.decodes_in_fp32,
+        )
+
+    def preview(self, state: Denoising) -> Pixels | None:
+        """Return a small picture of where the state is heading."""
+        if state.clean is None:
+            return None
+        with torch.inference_mode():
+            return to_pixels(self._family.vae.glance(state.clean))
+
+    def _canvas(self, job: Job, leg: Leg, generator: torch.Generator) -> tuple[torch.Tensor, Kept | None]:
+        """Return the latents before the first step, and what of them is to stay. The source is drawn first."""
+        vae, like = self._family.vae, leg.text[0]
+        source = None if job.source is None else vae.encode(job.source.pixels, job, like.dtype, generator)
+        noise = randn_tensor(vae.shape(job), generator=generator, device=like.device, dtype=like.dtype)
+        if source is None or job.source is None or job.source.mask is None:
+            return leg.begin(source, noise), None
+        kept = Kept(source, noise, vae.mask(job.source.mask, job, noise))
+        vae.draw(source, generator)  # the library samples the masked picture too, for networks that read it
+        return leg.begin(source if job.source.strength < 1 else None, noise), kept

@@ -1,0 +1,148 @@
+"""Reads the catalog: the shipped `catalog.toml` with the user's own file over it, checked before anything starts."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from services.imagegen.catalog import Abilities, AdapterRow, Catalog, ModelRow
+
+SHIPPED = Path(__file__).with_name("catalog.toml")
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class CatalogError(ValueError):
+    """A catalog file is wrong; the message lists every mistake with file, row, field and what is allowed."""
+
+
+def load(
+    user_file: Path | None = None,
+    *,
+    families: Mapping[str, Abilities],
+    hubs: Mapping[str, str] | None = None,
+    shipped: Path = SHIPPED,
+) -> Catalog:
+    """Read the shipped catalog and lay the user's over it, row by row and field by field.
+
+    `families` are those that an engine exists for; `hubs` replaces the hub id of single models. Raises `CatalogError`
+    with every mistake.
+    """
+    mistakes: list[str] = []
+    models: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+    adapters: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+    for file in filter(None, (shipped, user_file)):
+        tables = _tables(file, mistakes)
+        _lay_over(models, file, tables.pop("model", []), mistakes)
+        _lay_over(adapters, file, tables.pop("adapter", []), mistakes)
+        mistakes += [f"{file.name}: {name}: unknown table; allowed are model, adapter" for name in tables]
+    for model_id, hub in (hubs or {}).items():
+        if model_id in models:
+            models[model_id][2].update(hub=hub, revision="")
+    rows = _parse(ModelRow, {key: (f, n, _inherit(raw, models)) for key, (f, n, raw) in models.items()}, mistakes)
+    catalog = Catalog(rows, _parse(AdapterRow, adapters, mistakes))
+    if not mistakes:
+        where = {key: f"{file.name}: row {number} ({key})" for key, (file, number, _) in {**models, **adapters}.items()}
+        mistakes = _cross_check(catalog, families, where)
+    if mistakes:
+        raise CatalogError("\n".join(mistakes))
+    return catalog
+
+
+def _tables(file: Path, mistakes: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        mistakes.append(f"{file}: {error}")
+        return {}
+
+
+def _lay_over(into: dict[str, tuple[Path, int, dict[str, Any]]], file: Path, rows: object, mistakes: list[str]) -> None:
+    if not isinstance(rows, list):
+        mistakes.append(f"{file.name}: write rows as [[model]] and [[adapter]]")
+        return
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=1):
+        key = row.get("id", f"row {number}") if isinstance(row, dict) else f"row {number}"
+        if not isinstance(row, dict) or not isinstance(key, str):
+            mistakes.append(f"{file.name}: row {number}: id: must be a text")
+            continue
+        if key in seen:
+            mistakes.append(f"{file.name}: row {number} ({key}): id: occurs twice in this file")
+        seen.add(key)
+        under = into[key][2] if key in into else {}
+        into[key] = (file, number, {**under, **row})
+
+
+_OWN = ("id", "default", "base")
+"""Fields that a row does not take over from its base."""
+
+
+def _inherit(raw: dict[str, Any], models: Mapping[str, tuple[Path, int, dict[str, Any]]]) -> dict[str, Any]:
+    base = models.get(str(raw.get("base", "")))
+    if base is None:
+        return raw
+    return {**{key: value for key, value in base[2].items() if key not in _OWN}, **raw}
+
+
+def _parse(kind: type[R], rows: Mapping[str, tuple[Path, int, dict[str, Any]]], mistakes: list[str]) -> list[R]:
+    parsed = []
+    for key, (file, number, raw) in rows.items():
+        try:
+            parsed.append(kind.model_validate(raw))
+        except ValidationError as error:
+            mistakes += [f"{file.name}: row {number} ({key}): {_told(kind, each)}" for each in error.errors()]
+    return parsed
+
+
+def _told(kind: type[BaseModel], error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        return f"{path}: unknown field; allowed are {', '.join(kind.model_fields)}"
+    return f"{path}: {error['msg']} (got {error['input']!r:.80})" if path else str(error["msg"])
+
+
+def _cross_check(catalog: Catalog, families: Mapping[str, Abilities], where: Mapping[str, str]) -> list[str]:
+    """Return what is wrong between rows, and between rows and engines. `where` gives each row's place by id."""
+    models, adapters = ", ".join(catalog.models), ", ".join(catalog.adapters)
+    mistakes = []
+    for row in catalog.models.values():
+        found = [*_family_mistakes(row, families)]
+        for field, other in (("fallback", row.fallback), ("base", row.base)):
+            if other and (other not in catalog.models or other == row.id):
+                found.append(f"{field}: {other!r} must be another model of the catalog: {models}")
+        unknown = [each for each in row.adapters if each not in catalog.adapters]
+        found += [f"adapters: no adapter {each!r}; there are {adapters}" for each in unknown]
+        mistakes += [f"{where[row.id]}: {each}" for each in found]
+    defaults = [row.id for row in catalog.models.values() if row.default]
+    if len(defaults) > 1:
+        mistakes.append(f"default: only one model can be the default, not {', '.join(defaults)}")
+    mistakes += [
+        f"{where[row.id]}: base: no model {row.base!r}; there are {models}"
+        for row in catalog.adapters.values()
+        if row.base not in catalog.models
+    ]
+    return mistakes
+
+
+def _family_mistakes(row: ModelRow, families: Mapping[str, Abilities]) -> list[str]:
+    abilities = families.get(row.family)
+    if abilities is None:
+        return [f"family: no engine for {row.family!r}; allowed are {', '.join(families)}"]
+    mistakes = []
+    if unknown := [each for each in row.schedulers if each not in abilities.schedulers]:
+        mistakes.append(
+            f"schedulers: {row.family} has no {_listed(unknown)}; allowed are {_listed(abilities.schedulers)}"
+        )
+    if beyond := [each for each in row.capabilities if each not in abilities.capabilities]:
+        allowed = _listed(sorted(abilities.capabilities))
+        mistakes.append(f"capabilities: {row.family} cannot do {_listed(beyond)}; allowed are {allowed}")
+    if row.refiner is not None and not abilities.refines:
+        mistakes.append(f"refiner: {row.family} takes none")
+    return mistakes
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
