@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from servekit.admission import Admission
-from servekit.device import DevicePlan
+from servekit.device import DevicePlan, Gpu, GpuFigures
 from servekit.metrics import export_info
 from servekit.residency import (
     EvictReason,
@@ -112,7 +112,9 @@ class StateCollector(Collector):
         admission: Admission,
         residency: Residency[Any],
         worker: DeviceWorker | None,
+        gpu: Gpu | None,
     ) -> None:
+        self._gpu = gpu
         self._service = service
         self._plan = plan
         self._admission = admission
@@ -130,6 +132,20 @@ class StateCollector(Collector):
             yield self._gauge("device_queue_depth", "Jobs that wait for the device thread.", self._worker.queue_depth)
             yield self._counter("device_jobs", "Jobs that the device thread has ended.", self._worker.jobs_done)
             yield self._counter("device_busy_seconds", "Seconds the device thread worked.", self._worker.busy_s)
+
+        if self._gpu is not None:
+            yield from self._driver(self._gpu.read())
+
+    def _driver(self, figures: GpuFigures) -> Iterator[Metric]:
+        told = {
+            "gpu_used_bytes": ("Bytes of the GPU that are taken, by all processes.", figures.used_bytes),
+            "gpu_free_bytes": ("Bytes of the GPU that nobody has taken.", figures.free_bytes),
+            "gpu_utilisation_ratio": ("Share of the last moments that the GPU was busy.", figures.utilisation),
+            "gpu_temperature_celsius": ("Temperature of the GPU.", figures.temperature_c),
+        }
+        for name, (documentation, value) in told.items():
+            if value is not None:
+                yield self._gauge(name, documentation, value)
 
     def _memory(self, status: ResidencyStatus) -> Iterator[Metric]:
         yield self._gauge("budget_bytes", "Bytes that weights may take.", self._plan.budget_bytes)
@@ -157,8 +173,9 @@ def export_state(
     admission: Admission,
     residency: Residency[Any],
     worker: DeviceWorker | None = None,
+    gpu: Gpu | None = None,
 ) -> None:
     """Export the device of a service as `<service>_device_info`, and the state of all that waits for it."""
     facts = {"kind": plan.kind, "device": plan.device, "name": plan.name, "dtype": plan.dtype, "reason": plan.reason}
     export_info(registry, f"{service}_device", "The device and why it was chosen.", facts)
-    registry.register(StateCollector(service, plan, admission, residency, worker))
+    registry.register(StateCollector(service, plan, admission, residency, worker, gpu))

@@ -1,18 +1,22 @@
 """Which device, which dtype, how many threads and bytes, and why. Torch is imported inside functions only."""
 
 from servekit.device.arch import ArchVerdict, serves
-from servekit.device.host_copy import weight_bytes
+from servekit.device.gpu import Gpu, GpuFigures, find_gpu
 from servekit.device.host_tier import ModuleHostTier, host_budget_bytes
 from servekit.device.memory import activate, exercise, free_bytes, out_of_memory_as, release_unused
 from servekit.device.plan import DevicePlan, DeviceUnavailable, plan_device
+from servekit.device.tensors import weight_bytes
 
 __all__ = [
     "ArchVerdict",
     "DevicePlan",
     "DeviceUnavailable",
+    "Gpu",
+    "GpuFigures",
     "ModuleHostTier",
     "activate",
     "exercise",
+    "find_gpu",
     "free_bytes",
     "host_budget_bytes",
     "out_of_memory_as",

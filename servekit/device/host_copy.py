@@ -10,10 +10,10 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from servekit.device.tensors import by_memory, padded, tensors_of, views
+
 logger = logging.getLogger(__name__)
 
-ALIGNMENT = 64
-"""Bytes that each tensor's place in the block is a multiple of."""
 CHUNK_BYTES = 512 * 2**20
 """Bytes that are copied before others may have a turn."""
 
@@ -30,8 +30,8 @@ class HostCopy:
     """The weights of `modules` (torch modules; what they share is kept once). Use it on the device thread."""
 
     def __init__(self, modules: Iterable[Any], *, pinned: bool) -> None:
-        shared = _by_memory(tensors_of(modules))
-        self.bytes = sum(_padded(group[0]) for group in shared)
+        shared = by_memory(tensors_of(modules))
+        self.bytes = sum(padded(group[0]) for group in shared)
         self._block, self._registered = _block(self.bytes, pinned)
         self._pieces = _fill(self._block, shared)
 
@@ -74,45 +74,24 @@ class HostCopy:
         self._block = None
 
 
-def tensors_of(modules: Iterable[Any]) -> Sequence[Any]:
-    """Return all parameters and buffers of torch modules, each once."""
-    every = (each for module in modules for each in (*module.parameters(), *module.buffers()))
-    return list({id(each): each for each in every}.values())
-
-
-def weight_bytes(modules: Iterable[Any]) -> int:
-    """Return the bytes of all parameters and buffers of torch modules; what shares memory counts once."""
-    return sum(int(group[0].nbytes) for group in _by_memory(tensors_of(modules)))
-
-
-def _by_memory(tensors: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """Group tensors that are the same bytes under several names."""
-    groups: dict[Any, list[Any]] = {}
-    for each in tensors:
-        place = (each.data_ptr(), each.shape, each.stride(), each.dtype) if each.numel() else id(each)
-        groups.setdefault(place, []).append(each)
-    return [tuple(group) for group in groups.values()]
-
-
-def _padded(tensor: Any) -> int:
-    return -(-int(tensor.nbytes) // ALIGNMENT) * ALIGNMENT
-
-
-def _fill(block: Any, groups: Iterable[tuple[Any, ...]]) -> tuple[_Piece, ...]:
-    """Copy each group to its place in the block, with its strides if they leave no gaps (channels last, for one)."""
+def _fill(block: Any, groups: Sequence[tuple[Any, ...]]) -> tuple[_Piece, ...]:
+    """Copy each group to its place in the block."""
     import torch
 
-    pieces, offset = [], 0
-    for group in groups:
-        tensor = group[0].detach()
-        strides = torch.empty_like(tensor, device="meta").stride()
-        flat = block[offset : offset + tensor.nbytes].view(tensor.dtype)
-        view = flat.as_strided(tensor.shape, strides)
-        pieces.append(_Piece(group, view.copy_(tensor, non_blocking=True)))
-        offset += _padded(tensor)
-    if groups and block.is_pinned():
+    pieces = [
+        _Piece(group, view.copy_(group[0].detach(), non_blocking=True))
+        for group, view in zip(groups, views(block, map(_plan, groups)), strict=True)
+    ]
+    if block.is_pinned():
         torch.cuda.synchronize()
     return tuple(pieces)
+
+
+def _plan(group: tuple[Any, ...]) -> Any:
+    """Return a tensor without memory: as the group's, with its strides if they leave no gaps (channels last, say)."""
+    import torch
+
+    return torch.empty_like(group[0], device="meta")
 
 
 def _alike(tensor: Any, view: Any) -> bool:

@@ -5,9 +5,10 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from servekit.device.host import usable_memory
-from servekit.device.host_copy import HostCopy, weight_bytes
+from servekit.device.host_copy import HostCopy
 from servekit.device.memory import out_of_memory_as, release_unused
 from servekit.device.plan import DevicePlan
+from servekit.device.tensors import weight_bytes
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
 

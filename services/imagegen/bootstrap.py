@@ -14,7 +14,7 @@ from servekit.admission import Admission
 from servekit.app import App
 from servekit.channels import Link
 from servekit.clock import SystemClock
-from servekit.device import DevicePlan, ModuleHostTier, activate, exercise, host_budget_bytes, plan_device
+from servekit.device import DevicePlan, ModuleHostTier, activate, exercise, find_gpu, host_budget_bytes, plan_device
 from servekit.errors import ServingError
 from servekit.heartbeat import Heartbeat
 from servekit.metrics import new_registry
@@ -79,7 +79,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     models = _model_servicer(catalog, offered, admission, residency, plan)
     metrics.expect({model: catalog.get(model).fallback for model in offered})
     metrics.models.expect({catalog.get(model).weights for model in offered})
-    export_state(SERVICE, registry, plan, admission, residency, worker)
+    export_state(SERVICE, registry, plan, admission, residency, worker, find_gpu(plan))
     life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden)
 
     def register(server: grpc.aio.Server) -> list[str]:

@@ -13,7 +13,7 @@ from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
 from servekit.admission import Admission
 from servekit.app import App
 from servekit.clock import SystemClock
-from servekit.device import DevicePlan, activate, exercise, plan_device
+from servekit.device import DevicePlan, activate, exercise, find_gpu, plan_device
 from servekit.device.host import usable_memory
 from servekit.heartbeat import Heartbeat
 from servekit.metrics import new_registry
@@ -74,7 +74,7 @@ def build(settings: RewriteSettings) -> App:
         libraries=_libraries(),
     )
     metrics.expect(catalog.models)
-    export_state("rewrite", registry, plan, admission, residency, worker)
+    export_state("rewrite", registry, plan, admission, residency, worker, find_gpu(plan))
     life = _Life(worker, residency, model, row, plan)
 
     def register(server: grpc.aio.Server) -> Sequence[str]:

@@ -8,7 +8,8 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from servekit.device import DevicePlan, ModuleHostTier, host_copy, plan_device
-from servekit.device.host_copy import HostCopy, weight_bytes
+from servekit.device.host_copy import HostCopy
+from servekit.device.tensors import tensors_of, weight_bytes
 from servekit.errors import Cancelled
 from servekit.residency import Loaded, ModelEvicted, ModelLoaded, ModelSpec, OnProgress, Residency, ResidencyEvent
 from servekit.worker import CancelToken, DeviceWorker
@@ -47,7 +48,7 @@ def made(net: Net) -> torch.Tensor:
 
 
 def storages(net: Net) -> list[StorageWeakRef]:
-    return [StorageWeakRef(each.untyped_storage()) for each in host_copy.tensors_of([net])]
+    return [StorageWeakRef(each.untyped_storage()) for each in tensors_of([net])]
 
 
 def restored(copy: HostCopy) -> list[float]:
@@ -85,7 +86,7 @@ def test_leaving_again_copies_nothing(net: Net) -> None:
 
 def test_what_has_two_names_is_kept_once_and_stays_one(net: Net) -> None:
     net.second.weight = nn.Parameter(net.first.weight.data)
-    assert weight_bytes([net]) < sum(each.nbytes for each in host_copy.tensors_of([net]))
+    assert weight_bytes([net]) < sum(each.nbytes for each in tensors_of([net]))
     copy = HostCopy([net], pinned=False)
     copy.park()
     restored(copy)

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from servekit.admission import Admission
-from servekit.device import DevicePlan
+from servekit.device import DevicePlan, Gpu, GpuFigures
 from servekit.model_metrics import ModelMetrics, export_state
 from servekit.residency import (
     EvictReason,
@@ -102,6 +102,19 @@ class Shelf:
 
     async def drop(self, model_id: str, value: str) -> None:
         """Nothing is held."""
+
+
+async def test_what_the_driver_says_of_a_gpu_is_told(registry: CollectorRegistry) -> None:
+    class Busy(Gpu):
+        def read(self) -> GpuFigures:
+            return GpuFigures(30, 70, 0.5, None)
+
+    residency: Residency[Any] = Residency([], loader=None, budget_bytes=900)  # type: ignore[arg-type]
+    export_state("toy", registry, PLAN, Admission(capacity=1, queue_limit=1), residency, gpu=Busy(None, None))
+    assert registry.get_sample_value("toy_gpu_used_bytes") == 30
+    assert registry.get_sample_value("toy_gpu_free_bytes") == 70
+    assert registry.get_sample_value("toy_gpu_utilisation_ratio") == 0.5
+    assert registry.get_sample_value("toy_gpu_temperature_celsius") is None
 
 
 async def test_the_device_says_why_it_was_chosen(registry: CollectorRegistry) -> None:
