@@ -1,5 +1,6 @@
 """Channels to the servers behind this one: in the clear, or over TLS with a certificate and a key of our own."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ class Link:
     """How a service reaches the ones behind it. Without `ca_file` in the clear, with it over TLS.
 
     Over TLS it proves who it is by the certificate, if there is one, and by the key in `api_key_file`, which is read
-    for every call. gRPC cannot exchange the files of an open channel: compare `stamp`s, and open a new one.
+    for every call. gRPC cannot exchange the files of an open channel: compare `stamp`s, and open a new one, as
+    `RenewedChannel` does.
     """
 
     ca_file: Path | None = None
@@ -54,6 +56,41 @@ class Link:
         if self.api_key_file is None:
             return channel
         return grpc.composite_channel_credentials(channel, grpc.metadata_call_credentials(_ApiKey(self.api_key_file)))
+
+
+class RenewedChannel:
+    """A channel that is opened anew once the certificates of `link` were renewed; calls over the old one may finish.
+
+    `connect` opens it; the old one is closed after `grace_s` seconds at most.
+    """
+
+    def __init__(self, link: Link, connect: Callable[[], grpc.aio.Channel], *, grace_s: float) -> None:
+        self._link = link
+        self._connect = connect
+        self._grace_s = grace_s
+        self._channel: grpc.aio.Channel | None = None
+        self._stamp: Stamp = ()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def current(self) -> grpc.aio.Channel:
+        """Return the channel to use now; must be called on the event loop."""
+        stamp = self._link.stamp()
+        if self._channel is None or stamp != self._stamp:
+            self._retire()
+            self._channel, self._stamp = self._connect(), stamp
+        return self._channel
+
+    async def close(self) -> None:
+        """Close what is open; calls under way are cancelled."""
+        if self._channel is not None:
+            await self._channel.close()
+        await asyncio.gather(*self._closing)
+
+    def _retire(self) -> None:
+        if self._channel is not None:
+            closing = asyncio.create_task(self._channel.close(self._grace_s), name="close-old-channel")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
 
 class _ApiKey(grpc.AuthMetadataPlugin):

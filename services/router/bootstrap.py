@@ -13,6 +13,7 @@ from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
 from atelier.router.v1 import router_service_pb2, router_service_pb2_grpc
 from atelier.voice.v1 import voice_service_pb2
 from servekit.app import App
+from servekit.channels import Link, RenewedChannel
 from servekit.clock import SystemClock
 from servekit.metrics import new_registry
 from servekit.tracing import from_environment
@@ -55,7 +56,7 @@ def build(settings: RouterSettings) -> App:
     rewrite = _fleet("rewrite_llm", settings.rewrite_target, settings, metrics)
     fleets = (imagegen, rewrite, voice)
     judge = RewriteJudge(
-        partial(_judge_channel, settings),
+        _judge_connection(settings),
         decision_s=settings.decision_budget_s,
         rewrite_s=settings.rewrite_budget_s,
         pause_s=settings.judge_pause_s,
@@ -75,7 +76,6 @@ def build(settings: RouterSettings) -> App:
         return [_IMAGES.full_name, _ROUTER.full_name, _VOICE.full_name]
 
     async def start() -> None:
-        judge.open()
         await asyncio.gather(*(fleet.start() for fleet in fleets))
 
     async def stop() -> None:
@@ -86,8 +86,16 @@ def build(settings: RouterSettings) -> App:
 
 
 def _fleet(service: str, listed: str, settings: RouterSettings, metrics: RouterMetrics) -> Fleet:
-    def connect(name: str, address: str) -> Server:
-        channel = open_channel(address, max_message_bytes=settings.max_message_bytes, repeatable=_REPEATABLE)
+    link = Link.of(settings)
+
+    def connect(name: str, address: str, target: str) -> Server:
+        channel = open_channel(
+            address,
+            link,
+            max_message_bytes=settings.max_message_bytes,
+            repeatable=_REPEATABLE,
+            server_name=targets.server_name(target),
+        )
         return Server(service, name, address, channel, metrics)
 
     return Fleet(
@@ -95,19 +103,24 @@ def _fleet(service: str, listed: str, settings: RouterSettings, metrics: RouterM
         targets.parse(listed),
         connect=connect,
         resolve=targets.resolve,
+        stamp=link.stamp,
         clock=SystemClock(),
         refresh_s=settings.refresh_s,
         probe_timeout_s=settings.probe_timeout_s,
     )
 
 
-def _judge_channel(settings: RouterSettings) -> grpc.aio.Channel:
-    return open_channel(
+def _judge_connection(settings: RouterSettings) -> RenewedChannel:
+    link = Link.of(settings)
+    connect = partial(
+        open_channel,
         settings.rewrite_target,
+        link,
         max_message_bytes=settings.max_message_bytes,
         repeatable=RewriteJudge.REPEATABLE,
         watch_health=True,
     )
+    return RenewedChannel(link, connect, grace_s=settings.rewrite_budget_s)
 
 
 def _policy(settings: RouterSettings) -> Policy:

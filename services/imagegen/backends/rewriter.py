@@ -1,6 +1,5 @@
 """Asks rewrite_llm for a safer prompt."""
 
-import asyncio
 import logging
 
 import grpc
@@ -9,7 +8,7 @@ from atelier.common.v1 import decision_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
 from servekit import context as serving
 from servekit import tracing
-from servekit.channels import Link
+from servekit.channels import Link, RenewedChannel
 from servekit.server import channel_options
 from services.imagegen.domain import RewrittenPrompt
 
@@ -25,14 +24,12 @@ class GrpcRewriter:
     def __init__(self, address: str, timeout_s: float, link: Link) -> None:
         self._address = address
         self._timeout_s = timeout_s
-        self._link = link
-        self._stamp = link.stamp()
-        self._channel: grpc.aio.Channel | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        options = channel_options(_MAX_MESSAGE_BYTES)
+        self._connection = RenewedChannel(link, lambda: link.open(address, options), grace_s=timeout_s)
 
     async def __call__(self, prompt: str) -> RewrittenPrompt | None:
         """Return a safe form of a prompt whose picture was flagged, or None if there is none."""
-        stub = rewrite_service_pb2_grpc.RewriteServiceStub(self._current_channel())
+        stub = rewrite_service_pb2_grpc.RewriteServiceStub(self._connection.current())
         request = rewrite_service_pb2.RewritePromptRequest(prompt=prompt, flagged_output=True)
         call = serving.find()
         try:
@@ -48,19 +45,4 @@ class GrpcRewriter:
 
     async def close(self) -> None:
         """Close the channel."""
-        if self._channel is not None:
-            await self._channel.close()
-        await asyncio.gather(*self._closing)
-
-    def _current_channel(self) -> grpc.aio.Channel:
-        """Return the channel, a new one after the certificates were renewed; calls over the old one may finish."""
-        stamp = self._link.stamp()
-        if self._channel is not None and stamp != self._stamp:
-            closing = asyncio.create_task(self._channel.close(self._timeout_s), name="close-rewrite-channel")
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
-            self._channel = None
-        if self._channel is None:
-            self._channel = self._link.open(self._address, channel_options(_MAX_MESSAGE_BYTES))
-            self._stamp = stamp
-        return self._channel
+        await self._connection.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from servekit.channels import Link
 from servekit.server import channel_options
 
 _RECONNECT = [
@@ -16,9 +17,17 @@ _RECONNECT = [
 
 
 def open_channel(
-    target: str, *, max_message_bytes: int, repeatable: Sequence[str] = (), watch_health: bool = False
+    target: str,
+    link: Link,
+    *,
+    max_message_bytes: int,
+    repeatable: Sequence[str] = (),
+    watch_health: bool = False,
+    server_name: str = "",
 ) -> grpc.aio.Channel:
     """Return a channel to `target` that goes round its addresses, with `watch_health` round the healthy ones only.
+
+    `server_name` is the name in the server's certificate where `target` is an address.
 
     `repeatable` are the full names (`package.Service/Method`) of unary methods that may be sent twice: gRPC repeats
     them when a server is unreachable, as long as most calls succeed.
@@ -28,7 +37,7 @@ def open_channel(
         *_RECONNECT,
         ("grpc.service_config", json.dumps(_service_config(repeatable, watch_health))),
     ]
-    return grpc.aio.insecure_channel(target, options)
+    return link.open(target, options, server_name=server_name)
 
 
 def _service_config(repeatable: Sequence[str], watch_health: bool) -> dict[str, Any]:

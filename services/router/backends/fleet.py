@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 
@@ -13,10 +13,12 @@ from services.router.domain import Replica, ReplicaLost
 
 logger = logging.getLogger(__name__)
 
-Connect = Callable[[str, str], Server]
-"""Makes a server from its name and address."""
+Connect = Callable[[str, str, str], Server]
+"""Makes a server from its name, its address and the target behind which that was found."""
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """Returns the addresses behind a target; raises `OSError` if it has none."""
+Stamp = Callable[[], object]
+"""Returns something that changes when the certificates do that connections are made with."""
 
 
 class Fleet:
@@ -32,6 +34,7 @@ class Fleet:
         *,
         connect: Connect,
         resolve: Resolve,
+        stamp: Stamp,
         clock: Clock,
         refresh_s: float,
         probe_timeout_s: float,
@@ -40,6 +43,8 @@ class Fleet:
         self._targets = targets
         self._connect = connect
         self._resolve = resolve
+        self._stamp = stamp
+        self._connected_with = stamp()
         self._clock = clock
         self._refresh_s = refresh_s
         self._probe_timeout_s = probe_timeout_s
@@ -112,16 +117,28 @@ class Fleet:
 
     async def _discover(self) -> None:
         try:
-            found = [address for target in self._targets for address in await self._resolve(target)]
+            found = {address: target for target in self._targets for address in await self._resolve(target)}
         except OSError as error:
             logger.warning("keeping the known %s servers: %s", self._service, error)
             return
-        for address in self._servers.keys() - set(found):
+        for address in self._servers.keys() - found.keys():
             self._retired.append(self._servers.pop(address))
-        for address in found:
+        if (stamp := self._stamp()) != self._connected_with:
+            await self._reconnect(found)
+            self._connected_with = stamp
+        for address, target in found.items():
             if address not in self._servers:
-                self._servers[address] = self._connect(self._free_name(), address)
+                self._servers[address] = self._connect(self._free_name(), address, target)
         await self._close_retired()
+
+    async def _reconnect(self, found: Mapping[str, str]) -> None:
+        """Open every channel anew; the old ones serve until the new ones are known to be healthy."""
+        renewed = {
+            address: self._connect(server.name, address, found[address]) for address, server in self._servers.items()
+        }
+        await asyncio.gather(*(server.probe(self._probe_timeout_s, describe=True) for server in renewed.values()))
+        self._retired += self._servers.values()
+        self._servers |= renewed
 
     async def _close_retired(self) -> None:
         """Close the channels of servers that are gone, once their last call or look is over."""

@@ -13,6 +13,7 @@ from purgatory.domain.model import ExcludeType, OpenedState
 from atelier.common.v1 import decision_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
 from servekit import tracing
+from servekit.channels import RenewedChannel
 from servekit.context import current
 from services.router.domain import Finding, JudgeUnavailable, Model, Rewriting, Screening, Selection, Source, Verdict
 
@@ -34,22 +35,19 @@ class RewriteJudge:
     REPEATABLE = tuple(f"atelier.rewrite.v1.RewriteService/{name}" for name in ("SelectModel", "ScreenPrompt"))
     """Methods that gRPC may send again."""
 
-    def __init__(
-        self, connect: Callable[[], grpc.aio.Channel], *, decision_s: float, rewrite_s: float, pause_s: float
-    ) -> None:
-        self._connect = connect
+    def __init__(self, connection: RenewedChannel, *, decision_s: float, rewrite_s: float, pause_s: float) -> None:
+        self._connection = connection
         self._decision_s = decision_s
         self._rewrite_s = rewrite_s
         self._breakers = AsyncCircuitBreakerFactory(_TIMEOUTS, pause_s, exclude=_NOT_SLOW)
 
-    def open(self) -> None:
-        """Connect; must be called on the event loop, before the first question."""
-        self._channel = self._connect()
-        self._stub = rewrite_service_pb2_grpc.RewriteServiceStub(self._channel)
-
     async def close(self) -> None:
         """Disconnect."""
-        await self._channel.close()
+        await self._connection.close()
+
+    @property
+    def _stub(self) -> "rewrite_service_pb2_grpc.RewriteServiceAsyncStub":
+        return rewrite_service_pb2_grpc.RewriteServiceStub(self._connection.current())
 
     async def select(self, prompt: str, candidates: Sequence[Model], default: str) -> Selection:
         """Say how well each candidate suits the prompt."""

@@ -17,6 +17,11 @@ def parse(targets: str) -> tuple[str, ...]:
     return parsed
 
 
+def server_name(target: str) -> str:
+    """Return the name that the servers behind `target` go by: empty unless it was resolved to addresses."""
+    return target.removeprefix(_DNS).rpartition(":")[0].strip("[]") if target.startswith(_DNS) else ""
+
+
 async def resolve(target: str) -> Sequence[str]:
     """Return the addresses behind `target`, sorted; raises `OSError` if its name has none."""
     if not target.startswith(_DNS):

@@ -1,5 +1,6 @@
 """Calls from one service to the next, over what the first knows of itself."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from servekit import context
 from servekit.app import App
-from servekit.channels import Link
+from servekit.channels import Link, RenewedChannel
 from servekit.keys import new_key
 from servekit.settings import BackendSettings, ServerSettings
 from servekit.testing import Toy, ToyClient, echo, local
@@ -94,3 +95,29 @@ def test_a_renewed_certificate_changes_the_stamp(authority: Authority) -> None:
     assert link.cert_file is not None
     os.utime(link.cert_file, ns=(0, 1))
     assert link.stamp() != before
+
+
+async def test_a_renewed_certificate_means_a_new_channel_and_the_old_call_finishes(authority: Authority) -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def wait(text: str) -> str:
+        asked.set()
+        await may_answer.wait()
+        return text
+
+    cert, key = authority.issue("server", "IP:127.0.0.1")
+    settings = local(ServerSettings, tls_cert_file=cert, tls_key_file=key, tls_client_ca_file=authority.file)
+    async with App(settings, Toy(wait).register, registry=CollectorRegistry()).serving() as address:
+        link = _link(authority)
+        renewed = RenewedChannel(link, lambda: link.open(address), grace_s=5.0)
+        first = renewed.current()
+        assert renewed.current() is first
+        call = asyncio.create_task(ToyClient(first).ask("Unary", "hello"))
+        await asked.wait()
+        assert link.cert_file is not None
+        os.utime(link.cert_file, ns=(0, 1))
+        assert renewed.current() is not first
+        may_answer.set()
+        assert await call == ["hello"]
+        assert await ToyClient(renewed.current()).ask("Unary", "again") == ["again"]
+        await renewed.close()

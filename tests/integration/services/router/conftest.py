@@ -220,9 +220,9 @@ def model(name: str, **facts: Any) -> models_pb2.Model:
     )
 
 
-def serving(backend: Imagegen | Rewrite | Voice, port: int = 0) -> AbstractAsyncContextManager[str]:
+def serving(backend: Imagegen | Rewrite | Voice, port: int = 0, **settings: Any) -> AbstractAsyncContextManager[str]:
     """Serve `backend` inside the block, which gets its address."""
-    return App(local(ServerSettings, port=port), backend.register, registry=CollectorRegistry()).serving()
+    return App(local(ServerSettings, port=port, **settings), backend.register, registry=CollectorRegistry()).serving()
 
 
 NOWHERE = "127.0.0.1:1"

@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from atelier.models.v1 import models_pb2
+from servekit.channels import Link
 from services.router.backends.channels import open_channel
 from services.router.backends.server import Server
 from services.router.domain import Replica, ReplicaLost, Weights
@@ -47,7 +48,7 @@ async def backend(health: Health) -> AsyncIterator[Server]:
     health_pb2_grpc.add_HealthServicer_to_server(health, grpc_server)
     address = f"127.0.0.1:{grpc_server.add_insecure_port('127.0.0.1:0')}"
     await grpc_server.start()
-    async with open_channel(address, max_message_bytes=4096) as channel:
+    async with open_channel(address, Link(), max_message_bytes=4096) as channel:
         yield Server("imagegen", "imagegen-0", address, channel, RouterMetrics(CollectorRegistry()))
     await grpc_server.stop(None)
 
@@ -114,7 +115,7 @@ async def test_a_server_that_is_lost_is_avoided_until_the_next_look(backend: Ser
 
 
 async def test_a_server_that_is_not_there_is_unreachable() -> None:
-    async with open_channel(NOWHERE, max_message_bytes=4096) as channel:
+    async with open_channel(NOWHERE, Link(), max_message_bytes=4096) as channel:
         server = Server("imagegen", "imagegen-0", NOWHERE, channel, RouterMetrics(CollectorRegistry()))
         await server.probe(5.0)
 

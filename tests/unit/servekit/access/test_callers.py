@@ -114,3 +114,12 @@ def test_what_is_there_twice_is_named(file: Path) -> None:
 def test_what_is_no_toml_is_told(file: Path) -> None:
     with pytest.raises(CallersError, match=r"callers\.toml: "):
         _load(file, "caller = [")
+
+
+def test_behind_the_router_of_the_kubernetes_component_its_word_is_believed() -> None:
+    shipped = Path(__file__).parents[4] / "deploy" / "k8s" / "components" / "mtls" / "callers.toml"
+    callers = Callers.load(shipped)
+    router, imagegen = callers.with_identity(["router"]), callers.with_identity(["imagegen"])
+    assert router is not None
+    assert imagegen is not None
+    assert (router.roles, router.speaks_for_others, imagegen.speaks_for_others) == (frozenset(Role), True, True)

@@ -49,6 +49,7 @@ class Names:
     def __init__(self, *addresses: str) -> None:
         self.addresses = list(addresses)
         self.down = False
+        self.stamp = 0
 
     async def __call__(self, target: str) -> list[str]:
         if self.down:
@@ -60,8 +61,9 @@ def build(names: Names, clock: ManualClock | None = None) -> Fleet:
     return Fleet(
         "imagegen",
         ["dns:///imagegen:1"],
-        connect=lambda name, address: cast(Server, FakeServer(name, address)),
+        connect=lambda name, address, target: cast(Server, FakeServer(name, address)),
         resolve=names,
+        stamp=lambda: names.stamp,
         clock=clock or ManualClock(),
         refresh_s=2.0,
         probe_timeout_s=1.0,
@@ -97,6 +99,22 @@ async def test_a_newcomer_takes_the_lowest_free_name(names: Names) -> None:
         "10.0.0.3:1": "imagegen-0",
         "10.0.0.2:1": "imagegen-1",
     }
+
+
+async def test_renewed_certificates_mean_new_connections_under_the_old_names(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+    old = fakes(fleet)
+    names.stamp = 1
+    with old["10.0.0.1:1"].lease():
+        await fleet.refresh()
+        new = fakes(fleet)
+        assert {each.name for each in new.values()} == {each.name for each in old.values()}
+        assert not set(map(id, new.values())) & set(map(id, old.values()))
+        assert (old["10.0.0.1:1"].closed, old["10.0.0.2:1"].closed) == (False, True)
+    await fleet.refresh()
+    assert old["10.0.0.1:1"].closed
+    assert fakes(fleet) == new
 
 
 async def test_a_server_that_leaves_is_closed_after_its_last_call(names: Names) -> None:

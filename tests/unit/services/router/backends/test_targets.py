@@ -28,3 +28,10 @@ async def test_a_v6_address_is_bracketed() -> None:
 async def test_a_name_without_addresses_is_an_error() -> None:
     with pytest.raises(OSError):
         await targets.resolve("dns:///no.such.name.invalid:1")
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [("dns:///voice.atelier.svc:50053", "voice.atelier.svc"), ("10.0.0.1:1", ""), ("voice:1", "")]
+)
+def test_a_name_that_was_resolved_is_what_the_certificate_must_say(target: str, name: str) -> None:
+    assert targets.server_name(target) == name
