@@ -12,7 +12,7 @@ export PROMPT SAY
 NAME ?=
 ARGS ?=
 MINUTES ?= 30
-SOURCES := servekit services atelier_client recipes evals bench deploy/grafana deploy/local deploy/prometheus tests
+SOURCES := servekit services atelier_client recipes evals bench deploy/envoy deploy/grafana deploy/local deploy/prometheus tests
 
 .PHONY: soak help setup demo run test lint fix protos bench doctor clean packages train-sketch train-sketch-qwen eval eval-sketch \
 	test-unit test-contract test-integration test-e2e test-ops packages-ops
