@@ -98,6 +98,7 @@ class _Inline:
 
     engine: Engine
     id: str = BUNDLED
+    caveat: str = ""
 
     async def choose(self, candidates: Sequence[Candidate], text: str) -> tuple[float, ...]:
         return self.engine.choose(candidates, [text])[0]

@@ -23,6 +23,8 @@ from servekit.residency import ModelSpec, Residency
 from servekit.tracing import from_environment
 from servekit.worker import DeviceWorker
 from services.rewrite_llm import catalog as catalogs
+from services.rewrite_llm.backends.chat_api import ChatApi
+from services.rewrite_llm.backends.remote import RemoteModel
 from services.rewrite_llm.backends.resident import ResidentModel
 from services.rewrite_llm.catalog import RULES, Catalog, ModelRow
 from services.rewrite_llm.consult import Consultant
@@ -52,16 +54,16 @@ _LIBRARIES = ("torch", "transformers", "tokenizers")
 
 def build(settings: RewriteSettings) -> App:
     """Return the app. Raises `CatalogError` or `ValueError` with every mistake of a file, and `DeviceUnavailable`."""
-    catalog, row = catalogs.load(settings.catalog_file).including(settings.llm)
+    catalog, row = catalogs.load(settings.catalog_file).including(settings.llm, remote=bool(settings.openai_base_url))
     plan = _plan(settings, row)
     registry = new_registry(SERVICE, VERSION)
     metrics = RewriteMetrics(registry)
     rule_set = RuleSet(rows.load(settings.safety_dir), _policy(settings))
     topics = keywords.Keywords(keywords.load(settings.selection_dir / "topics.toml"))
     rules = RulesEngine(rule_set, topics, rows.shared(settings.safety_dir).additions)
-    worker = DeviceWorker("rewrite-device", on_start=None if row.engine == RULES else partial(activate, plan))
+    worker = DeviceWorker("rewrite-device", on_start=partial(activate, plan) if row.has_weights else None)
     residency = _residency(settings, catalog, plan, worker, rules, metrics)
-    model = None if row.engine == RULES else _resident(settings, row, residency, worker, metrics)
+    model = _language_model(settings, row, residency, worker, metrics)
     admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
     rewrite_servicer = _servicer(settings, row, Consultant(model, metrics), rules, rule_set, admission, metrics)
     model_servicer = ModelServicer(
@@ -91,7 +93,7 @@ def build(settings: RewriteSettings) -> App:
         lasting=[WATCH_METHOD],
         tracing=from_environment(SERVICE, VERSION),
         heartbeat=Heartbeat(
-            lambda: worker.run(lambda _: None if row.engine == RULES else exercise(plan)),
+            lambda: worker.run(lambda _: exercise(plan) if row.has_weights else None),
             clock=SystemClock(),
             stalled_after_s=settings.stalled_after_s,
         ),
@@ -104,7 +106,7 @@ class _Life:
 
     worker: DeviceWorker
     residency: Residency[Engine]
-    model: ResidentModel | None
+    model: ResidentModel | RemoteModel | None
     row: ModelRow
     plan: DevicePlan
 
@@ -114,9 +116,10 @@ class _Life:
         logger.info("device %s", self.plan.describe())
         await self.worker.start()
         await self.residency.start()
+        if not self.row.has_weights:
+            await self.residency.load(self.row.id)
         if self.model is None:
             logger.info("rules choose, screen and rewrite; REWRITE_LLM_ID=sketch_qwen adds the bundled language model")
-            await self.residency.load(self.row.id)
         else:
             await self.model.load()
 
@@ -129,8 +132,8 @@ class _Life:
 
 
 def _plan(settings: RewriteSettings, row: ModelRow) -> DevicePlan:
-    """Return the device plan; rules need none, and finding one would import torch."""
-    if row.engine != RULES:
+    """Return the device plan; without weights none is needed, and finding one would import torch."""
+    if row.has_weights:
         return plan_device(
             settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
         )
@@ -145,7 +148,7 @@ def _plan(settings: RewriteSettings, row: ModelRow) -> DevicePlan:
         threads=1,
         total_bytes=memory,
         budget_bytes=int(memory * settings.memory_fraction),
-        reason="rules need no accelerator",
+        reason="nothing here needs an accelerator",
     )
 
 
@@ -175,13 +178,19 @@ def _residency(
     )
 
 
-def _resident(
+def _language_model(
     settings: RewriteSettings,
     row: ModelRow,
     residency: Residency[Engine],
     worker: DeviceWorker,
     metrics: RewriteMetrics,
-) -> ResidentModel:
+) -> ResidentModel | RemoteModel | None:
+    if row.engine == RULES:
+        return None
+    if not row.has_weights:
+        key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+        api = ChatApi(settings.openai_base_url, settings.llm, api_key=key, extra=settings.openai_extra)
+        return RemoteModel(row.id, api, metrics)
     return ResidentModel(
         row.id,
         residency,

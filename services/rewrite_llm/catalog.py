@@ -24,8 +24,8 @@ class ModelRow(BaseModel):
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
     display_name: str
-    engine: Literal["transformers", "rules"]
-    """What runs it."""
+    engine: Literal["transformers", "openai", "rules"]
+    """What runs it: this service, an OpenAI-compatible endpoint, or nothing but rules."""
     source: str = ""
     """Folder of the weights, relative to the models folder or absolute."""
     hub: str = ""
@@ -44,9 +44,14 @@ class ModelRow(BaseModel):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         places = sum(map(bool, (self.source, self.hub)))
-        if places != (self.engine != RULES):
-            raise ValueError("give either source (a folder) or hub (owner/name), and neither for the rules engine")
+        if places != self.has_weights:
+            raise ValueError("give either source (a folder) or hub (owner/name), and neither without weights here")
         return self
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether there is something to load onto the device."""
+        return self.engine == "transformers"
 
     @property
     def place(self) -> str:
@@ -60,12 +65,13 @@ class Catalog:
     def __init__(self, models: Iterable[ModelRow]) -> None:
         self.models = {row.id: row for row in models}
 
-    def including(self, name: str) -> tuple["Catalog", ModelRow]:
+    def including(self, name: str, *, remote: bool = False) -> tuple["Catalog", ModelRow]:
         """Return the row that `name` means, and a catalog that has it.
 
-        `name` is an id of the catalog, a folder, or a hub id; empty means rules.
+        `name` is an id of the catalog, a folder, or a hub id; empty means rules. A `remote` one is whatever the
+        endpoint calls its model.
         """
-        row = self._find(name)
+        row = _unlisted(name, remote=True) if remote else self._find(name)
         return Catalog({**self.models, row.id: row}.values()), row
 
     def _find(self, name: str) -> ModelRow:
@@ -75,15 +81,14 @@ class Catalog:
         return next(known, None) or _unlisted(name)
 
 
-def _unlisted(name: str) -> ModelRow:
-    """Return a row for a folder or hub id that the catalog does not know."""
+def _unlisted(name: str, *, remote: bool = False) -> ModelRow:
+    """Return a row for a folder, hub id or model of an endpoint that the catalog does not know."""
     path = Path(name).expanduser()
-    place = {"source": str(path)} if path.is_dir() or path.is_absolute() else {"hub": name}
-    model_id = "".join(char if char.isalnum() else "_" for char in path.name.lower()).strip("_")[:64]
+    place: dict[str, Any] = {"source": str(path)} if path.is_dir() or path.is_absolute() else {"hub": name}
+    how = {"engine": "openai", "bytes": 0} if remote else {"engine": "transformers", **place}
+    model_id = "".join(char if char.isascii() and char.isalnum() else "_" for char in path.name.lower()).strip("_")[:64]
     try:
-        return ModelRow.model_validate(
-            {"id": model_id or "custom", "display_name": path.name or name, "engine": "transformers", **place}
-        )
+        return ModelRow.model_validate({"id": model_id or "custom", "display_name": path.name or name, **how})
     except ValidationError as error:
         raise CatalogError(
             f"language model {name!r} is no id of the catalog, no folder and no hub id: {error}"

@@ -21,7 +21,7 @@ _RESERVE_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """What the language model said, or why it said nothing; both empty if none is configured."""
+    """What the language model said, or why it said nothing or less than it should; empty if none is configured."""
 
     value: T | None = None
     degraded: str = ""
@@ -46,7 +46,7 @@ class Consultant:
         patience_s = _patience(limit_s)
         try:
             async with asyncio.timeout(patience_s):
-                return Answer(await question(self._model))
+                return Answer(await question(self._model), self._model.caveat)
         except TimeoutError:
             return self._degraded("timeout", f"the language model did not answer within {patience_s:.2f} s")
         except Cancelled:

@@ -30,6 +30,11 @@ class LanguageModel(Protocol):
         """Id of the model."""
         ...
 
+    @property
+    def caveat(self) -> str:
+        """Why its last answer is worth less than usual; empty if it is not."""
+        ...
+
     async def choose(self, candidates: Sequence[Candidate], text: str) -> tuple[float, ...]:
         """Return the log-odds of each candidate, in the order of the candidates."""
         ...

@@ -122,12 +122,16 @@ def encode(prompt: Prompt, tokenizer: Tokenizer) -> Encoded:
     return frame(prompt, tokenizer).around(text_ids(prompt.text, tokenizer))
 
 
+def conversation(prompt: Prompt) -> list[dict[str, str]]:
+    """Return what is said before the model answers, as chat templates and chat endpoints take it."""
+    user = f"<prompt>{prompt.text}</prompt>\n{prompt.question}"
+    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
+
+
 def frame(prompt: Prompt, tokenizer: Tokenizer) -> Frame:
     """Encode everything but the text, which may be computed once for all texts."""
-    user = f"<prompt>{_SLOT}</prompt>\n{prompt.question}"
-    conversation = [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
     rendered = tokenizer.apply_chat_template(
-        conversation, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        conversation(replace(prompt, text=_SLOT)), tokenize=False, add_generation_prompt=True, enable_thinking=False
     )
     prefix, suffix = (_ids(part, tokenizer) for part in str(rendered).split(_SLOT))
     return Frame(prefix, suffix, tuple(_ids(each, tokenizer) for each in prompt.continuations))

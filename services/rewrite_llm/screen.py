@@ -54,4 +54,4 @@ class ScreenPrompt:
         if answer.value >= self._threshold:
             finding = Finding(UNSAFE, LLM_RULE, self._unsafe_verdict, answer.value)
             found = strictest_first([*found, finding])
-        return Screening(found, Source.BOTH, answer.value)
+        return Screening(found, Source.BOTH, answer.value, answer.degraded)

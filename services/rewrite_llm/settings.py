@@ -1,9 +1,9 @@
 """The settings of rewrite_llm, read from the environment by the bootstrap alone."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from servekit.settings import ServerSettings
@@ -29,6 +29,14 @@ class RewriteSettings(ServerSettings):
     llm: str = Field(default="", validation_alias=_also("llm", "REWRITE_LLM_ID", "ROUTER_LLM_ID"))
     """Language model: an id of the catalog, a folder, a hub id such as Qwen/Qwen2.5-1.5B-Instruct, or `rules` for none.
     Empty means rules alone, which decide better than the bundled sketch_qwen does so far."""
+    openai_base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Base URL of an OpenAI-compatible endpoint (vLLM, llama.cpp, Ollama), for instance http://127.0.0.1:8000/v1, whose
+    model REWRITE_LLM_ID then names. Empty means that this service runs the model itself."""
+    openai_api_key: SecretStr | None = None
+    """Key for the endpoint."""
+    openai_extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every question to the endpoint, as JSON; Qwen3 on vLLM needs
+    {"chat_template_kwargs": {"enable_thinking": false}}."""
     models_dir: Path = Path(__file__).parents[2] / "models"
     """Folder that the catalog's `source` paths are relative to."""
     catalog_file: Path | None = None
@@ -77,6 +85,12 @@ class RewriteSettings(ServerSettings):
     policy: dict[str, Literal["allow", "rewrite", "block"]] = Field(default_factory=dict)
     """What happens to prompts of each category, as JSON, for instance {"violence": "allow"}; categories not named keep
     the verdict of their file, and `unsafe` is what only the language model saw. `minors` is always blocked."""
+
+    @model_validator(mode="after")
+    def _an_endpoint_has_a_model(self) -> Self:
+        if self.openai_base_url and self.llm in {"", "rules"}:
+            raise ValueError("openai_base_url needs a model: set REWRITE_LLM_ID to the name that the endpoint gives it")
+        return self
 
     @field_validator("policy", mode="after")
     @classmethod

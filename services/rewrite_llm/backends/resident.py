@@ -59,6 +59,11 @@ class ResidentModel:
         """Id of the model."""
         return self._id
 
+    @property
+    def caveat(self) -> str:
+        """Empty: its scores are real ones."""
+        return ""
+
     async def load(self) -> None:
         """Bring the model to the device; a failure is logged, and rules answer until a later load succeeds."""
         try:

@@ -9,7 +9,7 @@ from typing import Any
 from servekit.device import DevicePlan, out_of_memory_as, release_unused
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
-from services.rewrite_llm.catalog import RULES, Catalog, ModelRow
+from services.rewrite_llm.catalog import Catalog, ModelRow
 from services.rewrite_llm.domain import ModelUnavailable
 from services.rewrite_llm.ports import Engine
 
@@ -41,7 +41,7 @@ class EngineLoader:
     async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Engine]:
         """Load a model and let it run once. Raises `ModelUnavailable` and `DeviceOutOfMemory`."""
         row = self._catalog.models[model_id]
-        if row.engine == RULES:
+        if not row.has_weights:  # a remote model needs nothing here either; nobody asks for what stands in for it
             return Loaded(self._rules, 0)
         return await self._worker.submit(partial(self._steps, row, on_progress), token)
 

@@ -2,14 +2,18 @@
 
 import asyncio
 from pathlib import Path
+from threading import Event
 
 import grpc
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from atelier.common.v1 import decision_pb2 as common
 from atelier.models.v1 import model_service_pb2 as models_wire
 from atelier.models.v1 import models_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2 as wire
+from tests.contract.services.rewrite_llm import openai_server
+from tests.contract.services.rewrite_llm.openai_server import Manners
 from tests.integration.services.rewrite_llm.conftest import Studio, serving
 
 CANDIDATES = [
@@ -178,5 +182,37 @@ async def test_metrics_name_categories_and_never_text(by_rules: Studio, caplog: 
 async def test_status_tells_the_device_and_the_default(by_rules: Studio) -> None:
     status = await by_rules.models.GetStatus(models_wire.GetStatusRequest())
     model = (await by_rules.models.GetModel(models_wire.GetModelRequest(model="rules"))).model
-    assert (status.service, status.device.reason) == ("rewrite_llm", "rules need no accelerator")
+    assert (status.service, status.device.reason) == ("rewrite_llm", "nothing here needs an accelerator")
     assert (model.is_default, model.residency.state) == (True, models_pb2.MODEL_STATE_READY)
+
+
+async def test_an_endpoint_chooses_screens_and_is_listed() -> None:
+    model, tokenizer = (auto.from_pretrained("models/sketch-qwen") for auto in (AutoModelForCausalLM, AutoTokenizer))
+    with openai_server.serving(openai_server.LanguageModel(model, tokenizer), Manners()) as url:
+        async with serving(
+            llm=openai_server.MODEL, openai_base_url=url, openai_api_key=openai_server.KEY, min_margin=0.0
+        ) as studio:
+            chosen = await studio.rewrite.SelectModel(choice("a lake at dawn"))
+            screened = await studio.rewrite.ScreenPrompt(wire.ScreenPromptRequest(prompt="a lake at dawn"))
+            listed = (await studio.models.ListModels(models_wire.ListModelsRequest())).models
+    assert (chosen.source, chosen.llm, chosen.degraded) == (common.SOURCE_LLM, "sketch_qwen", "")
+    assert (screened.source, screened.degraded) == (common.SOURCE_RULES_AND_LLM, "")
+    remote = next(each for each in listed if each.is_default)
+    assert (remote.id, remote.family, remote.residency.state) == ("sketch_qwen", "openai", models_pb2.MODEL_STATE_READY)
+
+
+async def test_rules_answer_for_an_endpoint_that_is_not_there() -> None:
+    async with serving(llm="gpt-none", openai_base_url="http://127.0.0.1:1/v1") as studio:
+        answer = await studio.rewrite.SelectModel(choice("emblem for a rowing club"))
+        assert 'rewrite_llm_degraded_total{cause="backend_unavailable"} 1.0' in studio.metrics()
+    assert (answer.id, answer.source) == ("logo_sdxl", common.SOURCE_RULES)
+    assert "cannot be reached" in answer.degraded
+
+
+async def test_rules_answer_for_an_endpoint_that_is_too_slow() -> None:
+    manners = Manners(stall=Event())
+    with openai_server.serving(openai_server.LanguageModel(None, None), manners) as url:
+        async with serving(llm="slow", openai_base_url=url, select_limit_s=0.05) as studio:
+            answer = await studio.rewrite.SelectModel(choice("emblem for a rowing club"))
+    assert (answer.id, answer.source) == ("logo_sdxl", common.SOURCE_RULES)
+    assert "did not answer within 0.05 s" in answer.degraded

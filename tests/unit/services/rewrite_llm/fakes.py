@@ -13,6 +13,7 @@ class ScriptedModel:
     """A `LanguageModel` with fixed answers; an exception among them is raised, None means never."""
 
     id = "scripted"
+    caveat = ""
 
     def __init__(
         self,

@@ -69,3 +69,12 @@ def test_every_mistake_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"none\.toml"):
         load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "id"), [("qwen2.5:1.5b", "qwen2_5_1_5b"), ("Qwen/Qwen3-8B", "qwen3_8b"), ("模型", "custom")]
+)
+def test_a_model_behind_an_endpoint_needs_no_weights_here(catalog: Catalog, name: str, id: str) -> None:
+    extended, row = catalog.including(name, remote=True)
+    assert (row.id, row.engine, row.has_weights, row.bytes) == (id, "openai", False, 0)
+    assert extended.models[row.id] == row

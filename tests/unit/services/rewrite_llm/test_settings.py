@@ -25,3 +25,15 @@ def test_policy_is_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 def test_minors_cannot_be_let_pass(verdict: str) -> None:
     with pytest.raises(ValidationError, match="always blocked"):
         RewriteSettings.model_validate({"policy": {"minors": verdict}})
+
+
+@pytest.mark.parametrize("name", ["", "rules"])
+def test_an_endpoint_needs_the_name_of_its_model(name: str) -> None:
+    with pytest.raises(ValidationError, match="REWRITE_LLM_ID"):
+        RewriteSettings.model_validate({"llm": name, "openai_base_url": "http://127.0.0.1:8000/v1"})
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000/v1", "ftp://here/v1", "http://a b"])
+def test_an_endpoint_is_an_http_url(url: str) -> None:
+    with pytest.raises(ValidationError, match="openai_base_url"):
+        RewriteSettings.model_validate({"llm": "qwen", "openai_base_url": url})
