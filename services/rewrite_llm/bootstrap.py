@@ -166,7 +166,14 @@ def _residency(
 ) -> Residency[Engine]:
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
     loader = EngineLoader(
-        catalog, plan, worker, rules, models_dir=settings.models_dir, token=token, download=settings.download
+        catalog,
+        plan,
+        worker,
+        rules,
+        models_dir=settings.models_dir,
+        token=token,
+        download=settings.download,
+        int8=settings.int8,
     )
     specs = [ModelSpec(row.id, row.bytes, load_s=1 + row.bytes / _DISK_BYTES_PER_S) for row in catalog.models.values()]
     return Residency(

@@ -52,6 +52,9 @@ class RewriteSettings(ServerSettings):
     """Data type of weights where the model has no wish of its own."""
     stalled_after_s: float = Field(default=600.0, gt=0)
     """Seconds a trivial task may wait for the device before liveness checks fail; longer than its longest step."""
+    int8: bool = False
+    """Whether to keep the weights of linear layers in one byte each: half the memory of bfloat16, slower, and nearly
+    the same answers."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads at most; `none` lets the device plan choose."""
     memory_fraction: float = Field(default=0.9, gt=0, le=1)

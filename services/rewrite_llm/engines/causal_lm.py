@@ -46,7 +46,8 @@ class CausalLmEngine:
     @property
     def bytes(self) -> int:
         """Bytes of the weights."""
-        return sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
+        held = (*self._model.parameters(), *self._model.buffers())
+        return sum(weight.numel() * weight.element_size() for weight in held)
 
     def choose(self, candidates: Sequence[Candidate], texts: Sequence[str]) -> list[tuple[float, ...]]:
         """Score the letters that stand for the candidates."""

@@ -29,6 +29,7 @@ class EngineLoader:
         models_dir: Path,
         token: str | None,
         download: bool,
+        int8: bool = False,
     ) -> None:
         self._catalog = catalog
         self._plan = plan
@@ -37,6 +38,7 @@ class EngineLoader:
         self._models_dir = models_dir
         self._token = token
         self._download = download
+        self._int8 = int8
 
     async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Engine]:
         """Load a model and let it run once. Raises `ModelUnavailable` and `DeviceOutOfMemory`."""
@@ -55,6 +57,7 @@ class EngineLoader:
         self, row: ModelRow, on_progress: OnProgress, token: CancelToken
     ) -> Generator[None, None, Loaded[Engine]]:
         from services.rewrite_llm.engines.causal_lm import CausalLmEngine
+        from services.rewrite_llm.engines.int8 import quantise
 
         with out_of_memory_as(self._plan, row.bytes):
             tokenizer = self._read(row, _tokenizer)
@@ -62,6 +65,8 @@ class EngineLoader:
             yield
             model = self._read(row, partial(_model, dtype=self._dtype(row)))
             _check_attention(row, model)
+            if self._int8:
+                quantise(model.base_model)  # not the output, which may share its weights with the input
             on_progress(0.8)
             yield
             engine = CausalLmEngine(model.to(self._plan.device).eval(), tokenizer)

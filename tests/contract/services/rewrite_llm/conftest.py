@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from services.rewrite_llm.engines.causal_lm import CausalLmEngine
+from services.rewrite_llm.engines.int8 import quantise
 from services.rewrite_llm.engines.rules import RulesEngine
 from services.rewrite_llm.ports import Engine
 from services.rewrite_llm.safety import rows
@@ -52,7 +53,22 @@ def rules() -> RulesEngine:
     return RulesEngine(rule_set, topics, rows.shared(folders.safety_dir).additions)
 
 
-@pytest.fixture(params=["causal_lm", "rules"])
+@pytest.fixture(scope="session")
+def qwen3(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> CausalLmEngine:
+    """A tiny Qwen3, whose attention heads are wider than its states would make them, as in the real ones."""
+    folder = tiny.save(tmp_path_factory.mktemp("tiny-qwen3"), family="qwen3", head_dim=16, tie_word_embeddings=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").train(False)
+    return CausalLmEngine(model, AutoTokenizer.from_pretrained(folder))
+
+
+@pytest.fixture(scope="session")
+def int8(folder: Path, tokenizer: Any, one_thread: None) -> CausalLmEngine:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").train(False)
+    quantise(model.base_model)
+    return CausalLmEngine(model, tokenizer)
+
+
+@pytest.fixture(params=["causal_lm", "qwen3", "int8", "rules"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     made: Engine = request.getfixturevalue(request.param)
     return made

@@ -1,6 +1,7 @@
 """Weights on disk become an engine on the device thread, by the production loader."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ from servekit.errors import Cancelled
 from servekit.residency import Loaded
 from servekit.worker import CancelToken, DeviceWorker
 from services.rewrite_llm.catalog import Catalog, ModelRow
-from services.rewrite_llm.domain import ModelUnavailable
+from services.rewrite_llm.domain import Candidate, ModelUnavailable
 from services.rewrite_llm.engines.loader import EngineLoader
 from services.rewrite_llm.engines.rules import RulesEngine
 from services.rewrite_llm.ports import Engine
+from services.rewrite_llm.select import softmax
 from tests.contract.services.rewrite_llm import tiny
+
+BUNDLED = Path("models/sketch-qwen").absolute()
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,7 @@ class Shelf:
         self.progress: list[float] = []
         self.token = CancelToken()
         self.stop_at = 2.0
+        self.int8 = False
 
     def _note(self, fraction: float) -> None:
         self.progress.append(fraction)
@@ -53,6 +58,7 @@ class Shelf:
             models_dir=Path("/nonexistent"),
             token=None,
             download=False,
+            int8=self.int8,
         )
         return await loader.load(row.id, self._note, self.token)
 
@@ -75,7 +81,35 @@ async def test_a_folder_becomes_an_engine_that_answers(shelf: Shelf, worker: Dev
 
 async def test_the_weights_are_measured(shelf: Shelf, folder: Path) -> None:
     single, half = await shelf.load(row(folder)), await shelf.load(row(folder, dtype="bfloat16"))
-    assert single.bytes == 2 * half.bytes > 0
+    assert single.bytes == pytest.approx(2 * half.bytes, rel=0.01)
+    assert half.bytes > 0
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+async def test_every_family_is_loaded_by_its_config(
+    shelf: Shelf, worker: DeviceWorker, tmp_path: Path, family: str
+) -> None:
+    loaded = await shelf.load(row(tiny.save(tmp_path, family=family)))
+    candidates = (Candidate("a", "portraits"), Candidate("b", "landscapes"))
+    (scores,) = await worker.run(lambda _: loaded.value.choose(candidates, ["a lake"]))
+    assert len(scores) == 2
+
+
+async def test_int8_takes_less_memory_and_answers_nearly_the_same(shelf: Shelf, worker: DeviceWorker) -> None:
+    bundled = row(BUNDLED)
+    candidates = (Candidate("a", "Photorealistic portraits and people."), Candidate("b", "Landscapes and nature."))
+    texts = ["a lake at dawn", "portrait of an old sailor", "a naked woman on a beach"]
+    whole = await shelf.load(bundled)
+    shelf.int8 = True
+    small = await shelf.load(bundled)
+    assert small.bytes < 0.7 * whole.bytes
+    exact, near = [await worker.run(partial(answers, each.value, candidates, texts)) for each in (whole, small)]
+    assert near == pytest.approx(exact, abs=0.02)
+
+
+def answers(engine: Engine, candidates: Sequence[Candidate], texts: Sequence[str], _: CancelToken) -> list[float]:
+    shares = [share for scores in engine.choose(candidates, texts) for share in softmax(scores)]
+    return [*shares, *engine.unsafe(texts)]
 
 
 async def test_progress_rises_to_one(shelf: Shelf, folder: Path) -> None:

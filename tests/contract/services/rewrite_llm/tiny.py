@@ -1,11 +1,17 @@
-"""A tiny Qwen2 and its tokenizer, built from the libraries' own classes and saved in their own format."""
+"""A tiny Qwen2 or Qwen3 and its tokenizer, built from the libraries' own classes and saved in their own format."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 TEMPLATE = (
     "{% for message in messages %}"
@@ -13,10 +19,14 @@ TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+FAMILIES: dict[str, tuple[Any, Any]] = {
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),  # Qwen2.5 as well
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+}
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def save(folder: Path, *, seed: int = 0, context: int = 2048, **config: Any) -> Path:
+def save(folder: Path, *, family: str = "qwen2", seed: int = 0, context: int = 2048, **config: Any) -> Path:
     """Save a model of some ten thousand random parameters and return its folder."""
     tokenizer = _tokenizer()
     torch.manual_seed(seed)
@@ -34,7 +44,8 @@ def save(folder: Path, *, seed: int = 0, context: int = 2048, **config: Any) -> 
         "pad_token_id": tokenizer.pad_token_id,
         **config,
     }
-    Qwen2ForCausalLM(Qwen2Config(**settings)).save_pretrained(folder)
+    configuration, model = FAMILIES[family]
+    model(configuration(**settings)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
