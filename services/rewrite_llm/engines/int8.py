@@ -1,7 +1,7 @@
 """Linear layers whose weights take one byte each.
 
-Every output channel has a scale by which its largest weight becomes 127: symmetric weight-only quantisation, activations
-keep their type. The weights are widened as they are used: that costs time and saves memory, on any device.
+Every output channel has a scale by which its largest weight becomes 127 (symmetric weight-only quantisation); inputs and
+outputs keep their type. The weights are widened as they are used: that costs time and saves memory, on any device.
 """
 
 import torch
@@ -14,6 +14,9 @@ _LARGEST = 127
 class Int8Linear(nn.Module):
     """Stands in for an `nn.Linear`."""
 
+    weight: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = linear.weight.detach().float()
@@ -24,8 +27,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return what the layer makes of `inputs`, of shape (…, features)."""
-        assert isinstance(self.weight, torch.Tensor)
-        outputs = functional.linear(inputs, self.weight.to(inputs.dtype)) * self.scale
+        outputs: torch.Tensor = functional.linear(inputs, self.weight.to(inputs.dtype)) * self.scale
         return outputs if self.bias is None else outputs + self.bias
 
 
