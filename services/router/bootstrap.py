@@ -25,7 +25,7 @@ from services.router.backends.judge import RewriteJudge
 from services.router.backends.server import Backend, Server
 from services.router.metrics import RouterMetrics
 from services.router.rank import Ranking
-from services.router.relay import Relay
+from services.router.relay import Opening, Relay
 from services.router.route import ImageRouter, Policy
 from services.router.rules import Blocklist
 from services.router.servicer import ImageServicer, RouterServicer
@@ -67,7 +67,7 @@ def build(settings: RouterSettings) -> App:
     margin_s = settings.hop_margin_s
     image_servicer = ImageServicer(router, images, slots, margin_s=margin_s, speculative_load=settings.speculative_load)
     router_servicer = RouterServicer(router, images, partial(_list_servers, fleets), margin_s=margin_s)
-    relay = Relay(voice.lease, slots, margin_s=margin_s, announce=_ANNOUNCE)
+    relay = Relay(voice, slots, metrics, margin_s=margin_s, openings=_OPENINGS)
 
     def register(server: grpc.aio.Server) -> Sequence[str]:
         image_service_pb2_grpc.add_ImageServiceServicer_to_server(image_servicer, server)
@@ -139,9 +139,16 @@ def _routed(server: str) -> decision_pb2.Routed:
     )
 
 
-_ANNOUNCE = {
-    "Synthesize": lambda server: voice_service_pb2.SynthesizeResponse(routed=_routed(server)).SerializeToString(),
-    "SynthesizeStream": lambda server: voice_service_pb2.SynthesizeStreamResponse(
-        routed=_routed(server)
-    ).SerializeToString(),
+def _opening(kind: type[voice_service_pb2.SynthesizeResponse | voice_service_pb2.SynthesizeStreamResponse]) -> Opening:
+    return Opening(
+        announce=lambda server: kind(routed=_routed(server)).SerializeToString(),
+        is_output=lambda message: kind.FromString(message).WhichOneof("event") not in _BEFORE_SPEECH,
+    )
+
+
+_BEFORE_SPEECH = frozenset({"queued", "loading"})
+"""Events after which another server may begin anew without the listener hearing anything twice."""
+_OPENINGS = {
+    "Synthesize": _opening(voice_service_pb2.SynthesizeResponse),
+    "SynthesizeStream": _opening(voice_service_pb2.SynthesizeStreamResponse),
 }

@@ -16,11 +16,13 @@ async def with_failover(
     successor: Callable[[Sequence[str]], str | None],
     is_output: Callable[[E], bool],
     announce: Callable[[str, str, int], E],
+    settled: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[E, None]:
     """Stream from replica `first`, and from another one if it is lost before any output was sent.
 
     `begin` opens the stream on a replica; `successor` names one that is not among the lost; `announce` makes the event
-    that tells of the change, from the lost replica, the next one, and the number of the failed attempt.
+    that tells of the change, from the lost replica, the next one, and the number of the failed attempt. `settled` is
+    called before the first output: from then on nothing is begun anew.
     Raises `ReplicaLost` once output was sent, or when no replica is left.
     """
     lost: list[str] = []
@@ -29,7 +31,9 @@ async def with_failover(
         try:
             async with aclosing(begin(replica)) as events:
                 async for event in events:
-                    delivered = delivered or is_output(event)
+                    if not delivered and is_output(event):
+                        delivered = True
+                        settled()
                     yield event
             return
         except ReplicaLost:

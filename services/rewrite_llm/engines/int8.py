@@ -1,7 +1,7 @@
 """Linear layers whose weights take one byte each.
 
-Every output channel has a scale by which its largest weight becomes 127 (symmetric weight-only quantisation); inputs and
-outputs keep their type. The weights are widened as they are used: that costs time and saves memory, on any device.
+Every output channel has a scale by which its largest weight becomes 127 (symmetric weight-only quantisation); inputs
+and outputs keep their type. The weights are widened as they are used: that costs time and saves memory, on any device.
 """
 
 import torch

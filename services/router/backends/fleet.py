@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import count
 
 from servekit.clock import Clock
@@ -94,17 +94,24 @@ class Fleet:
         await self.refresh()
         return [server.describe() for server in self.servers()]
 
-    @contextmanager
-    def lease(self) -> Iterator[Server]:
-        """Count a call to the least busy healthy server; to any if none is known to be healthy.
+    def pick(self) -> str:
+        """Return the name of the least busy healthy server; of any if none is known to be healthy.
 
         Raises `BackendUnavailable` if there is no server at all.
         """
-        servers = self._servers.values()
-        if not servers:
+        picked = self.successor(())
+        if picked is None:
             raise BackendUnavailable(f"no {self._service} server is known", retry_after_s=self._refresh_s)
-        with min(servers, key=lambda server: (not server.serving, server.in_flight)).lease() as server:
-            yield server
+        return picked
+
+    def successor(self, lost: Sequence[str]) -> str | None:
+        """Return the name of the best server that is none of the `lost` ones; None if there is none."""
+        left = [server for server in self._servers.values() if server.name not in lost]
+        return min(left, key=lambda server: (not server.serving, server.in_flight)).name if left else None
+
+    def lease(self, name: str) -> AbstractContextManager[Server]:
+        """Count a call to the server called `name`, see `Server.lease`; raises `ReplicaLost` if it has gone."""
+        return self.named(name).lease()
 
     async def _keep_looking(self) -> None:
         while True:

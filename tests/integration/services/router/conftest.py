@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from atelier.common.v1 import decision_pb2, types_pb2
@@ -223,6 +224,13 @@ def model(name: str, **facts: Any) -> models_pb2.Model:
 def serving(backend: Imagegen | Rewrite | Voice, port: int = 0, **settings: Any) -> AbstractAsyncContextManager[str]:
     """Serve `backend` inside the block, which gets its address."""
     return App(local(ServerSettings, port=port, **settings), backend.register, registry=CollectorRegistry()).serving()
+
+
+async def always_healthy(server: grpc.aio.Server) -> None:
+    """Let a bare gRPC server say that it serves."""
+    servicer = health.aio.HealthServicer()
+    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
 
 
 NOWHERE = "127.0.0.1:1"

@@ -18,6 +18,7 @@ from tests.integration.services.router.conftest import (
     Imagegen,
     Rewrite,
     Studio,
+    always_healthy,
     model,
     picture_events,
     router_at,
@@ -327,7 +328,7 @@ async def test_a_server_that_dies_before_a_picture_is_replaced() -> None:
     doomed.script = hangs
     server = grpc.aio.server()
     doomed.register(server)
-    await _always_healthy(server)
+    await always_healthy(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with (
@@ -361,7 +362,7 @@ async def test_a_server_that_dies_after_a_picture_began_is_an_error() -> None:
     doomed.script = hangs
     server = grpc.aio.server()
     doomed.register(server)
-    await _always_healthy(server)
+    await always_healthy(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with serving(other) as other_at, router_at(f"127.0.0.1:{port},{other_at}") as client:
@@ -414,9 +415,3 @@ async def test_more_calls_than_allowed_are_refused_with_a_hint() -> None:
 
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert info(error).reason == "OVERLOADED"
-
-
-async def _always_healthy(server: grpc.aio.Server) -> None:
-    servicer = health.aio.HealthServicer()
-    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

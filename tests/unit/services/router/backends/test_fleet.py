@@ -171,25 +171,32 @@ async def until(clock: ManualClock, done: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-async def test_the_least_busy_healthy_server_is_leased(names: Names) -> None:
+async def test_the_least_busy_healthy_server_is_picked(names: Names) -> None:
     fleet = build(names)
     await fleet.refresh()
     first, second = (fakes(fleet)[address] for address in names.addresses)
     first.in_flight = 1
 
-    with fleet.lease() as leased:
-        assert leased.name == second.name
+    assert fleet.pick() == second.name
     second.serving = False
-    with fleet.lease() as leased:
-        assert leased.name == first.name
+    assert fleet.pick() == first.name
+
+
+async def test_a_server_that_was_not_lost_takes_over(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+    first, second = (fakes(fleet)[address] for address in names.addresses)
+
+    assert fleet.successor([first.name]) == second.name
+    assert fleet.successor([first.name, second.name]) is None
 
 
 async def test_a_fleet_without_servers_says_so() -> None:
     fleet = build(Names())
     await fleet.refresh()
 
-    with pytest.raises(BackendUnavailable, match="no imagegen server is known"), fleet.lease():
-        pass
+    with pytest.raises(BackendUnavailable, match="no imagegen server is known"):
+        fleet.pick()
 
 
 async def test_a_server_that_has_gone_is_lost_and_named(names: Names) -> None:
