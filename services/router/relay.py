@@ -16,6 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from servekit import tracing
 from services.router.failover import with_failover
 from services.router.hop import Hop, onward
+from services.router.metrics import RouterMetrics
 from services.router.replay import Once, Replay
 from services.router.slots import Slots
 
@@ -57,9 +58,18 @@ class Opening:
 class Relay:
     """Relays services. `openings` names the methods whose streams are opened by the router."""
 
-    def __init__(self, servers: Servers, slots: Slots, *, margin_s: float, openings: Mapping[str, Opening]) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        slots: Slots,
+        metrics: RouterMetrics,
+        *,
+        margin_s: float,
+        openings: Mapping[str, Opening],
+    ) -> None:
         self._servers = servers
         self._slots = slots
+        self._metrics = metrics
         self._margin_s = margin_s
         self._openings = openings
 
@@ -114,7 +124,7 @@ class Relay:
                     begin=partial(self._messages, kind, path, said.read, self._hop(context)),
                     successor=self._servers.successor,
                     is_output=opening.is_output,
-                    announce=lambda lost, following, number: opening.announce(following),
+                    announce=partial(self._announce, opening),
                     settled=said.forget,
                 )
                 async with aclosing(said), aclosing(events):
@@ -123,6 +133,10 @@ class Relay:
                         yield message
 
         return relay
+
+    def _announce(self, opening: Opening, lost: str, following: str, number: int) -> bytes:
+        self._metrics.retries.labels(lost).inc()
+        return opening.announce(following)
 
     async def _messages(
         self, kind: str, path: str, request: Callable[[], Any], hop: Hop, name: str
