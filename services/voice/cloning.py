@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -25,6 +25,7 @@ from services.voice.domain import (
     UnknownVoice,
     Voice,
     VoiceTaken,
+    VoiceUnusable,
 )
 from services.voice.ports import Capabilities, Cloner, Engine, ReadClip
 from services.voice.threads import in_thread
@@ -102,7 +103,7 @@ class Cloning:
         await self._clones.check(owner, wanted.id, shared=wanted.shared)
         row = self._catalog.get(able[0])
         key = _key(owner, row, data)
-        latents = await self._clones.known(key) or await self._latents(row, clip)
+        latents = await self._known(key) or await self._latents(row, clip)
         voice = self._voice(wanted, row, key)
         await self._clones.add(owner, voice, latents, consent=wanted.consent)
         return voice
@@ -139,6 +140,12 @@ class Cloning:
         if clip is None or violations:
             raise InvalidRequest(violations)
         return clip
+
+    async def _known(self, key: str) -> Latents | None:
+        """Return what was made of the same clip before, unless it cannot be read: then it is made anew."""
+        with suppress(VoiceUnusable):
+            return await self._clones.known(key)
+        return None
 
     async def _latents(self, row: ModelRow, clip: Clip) -> Latents:
         async with self._admission.admit(row.id) as ticket, self._residency.acquire(row.id) as lease:

@@ -119,6 +119,15 @@ async def test_a_clip_is_listened_to_once_for_each_owner(room: Room, mimic: Mimi
     assert len(mimic.clips) == 2
 
 
+async def test_latents_that_cannot_be_read_are_made_anew(room: Room, mimic: Mimic, tmp_path: Path) -> None:
+    made = await room.cloning.create("ann", GOOD, b"clip")
+    await room.cloning.delete("ann", "anna")
+    (tmp_path / "latents" / f"{made.native}.safetensors").write_bytes(b"broken")
+    again = await room.cloning.create("ann", GOOD, b"clip")
+    assert await room.clones.latents(again) is not None
+    assert len(mimic.clips) == 2
+
+
 @pytest.mark.parametrize(
     ("wanted", "field"),
     [
