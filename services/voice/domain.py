@@ -125,6 +125,18 @@ class Roster:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """On which devices an engine runs, and why."""
+
+    model: str
+    mode: str
+    """The engine's own word for it."""
+    reason: str
+    before: str = ""
+    """The mode that failed; empty if this is the first."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSpec:
     """What a row of the catalog tells an engine."""
 
