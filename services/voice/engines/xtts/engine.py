@@ -123,7 +123,7 @@ class XttsEngine:
     @property
     def resident_bytes(self) -> int:
         """Bytes of its weights, wherever they are."""
-        return self._instrument.choir.placed.resident_bytes
+        return int(self._instrument.choir.placed.resident_bytes)
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[Piece, None]:
         """Speak. Closing it stops the work at the next token. Raises `EngineFailure`."""

@@ -1,6 +1,7 @@
 """Layers that compute elsewhere, or faster, than the module they are part of."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ class Packed(nn.Module):
     Uses what `torch.compile` makes of a frozen linear layer on the CPU, without compiling.
     """
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         weight = layer.weight.detach()
         weight = weight.t().contiguous() if isinstance(layer, Conv1D) else weight

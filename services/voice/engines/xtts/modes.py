@@ -92,7 +92,7 @@ def _best(device: str, report: Mapping[str, str]) -> Mode:
     if device in places.values():
         return Mode("hybrid", why, **places)
     if "copy" not in failed:
-        return _parked(device, f"{device} computes nothing that is needed: {why}")
+        return _parked(device, f"{device} copies and computes nothing that is needed ({next(iter(failed.values()))})")
     return on_cpu(f"{device} cannot be used: {failed['copy']}")
 
 

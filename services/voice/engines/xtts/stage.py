@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 
-from servekit.errors import Cancelled, Draining, EngineFailure
+from servekit.errors import EngineFailure
 from servekit.worker import CancelToken, DeviceWorker, outlast
 from services.voice.domain import Samples
 from services.voice.engines.xtts.choir import Choir
@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 LINGER_S = 10.0
 """Seconds of silence after which parked weights go to sleep."""
+_STOPPED = "XTTS was stopped"
 
 
 class _Line:
@@ -49,7 +50,10 @@ class _Line:
 
 
 class Stage:
-    """Lets at most `most` callers speak together; others wait in the order in which they came."""
+    """Lets at most `most` callers speak together; others wait in the order in which they came.
+
+    To be created on the event loop. After `linger_s` seconds of silence the weights may go to sleep.
+    """
 
     def __init__(self, worker: DeviceWorker, choir: Choir, *, most: int, linger_s: float = LINGER_S) -> None:
         self._worker = worker
@@ -58,14 +62,14 @@ class Stage:
         self._linger_s = linger_s
         self._waiting: deque[_Line] = deque()
         self._speaking: list[_Line] = []
-        self._turns: asyncio.Task[None] | None = None
-        self._rest: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._serving = asyncio.create_task(self._serve())
 
     async def speak(self, speech: Speech) -> AsyncGenerator[Samples, None]:
         """Yield samples as they are made. Closing it stops the work at the next token. Raises `EngineFailure`."""
         line = _Line(speech)
         self._waiting.append(line)
-        self._start()
+        self._news.set()
         try:
             while (samples := await line.samples.get()) is not None:
                 yield samples
@@ -75,12 +79,11 @@ class Stage:
 
     async def close(self) -> None:
         """Stop whoever speaks, and end the thread."""
-        if self._rest:
-            self._rest.cancel()
-            await outlast(self._rest)
+        self._serving.cancel()
+        await outlast(self._serving)
         await self._worker.close(drain=False)
-        if self._turns:
-            await outlast(self._turns)
+        while self._waiting:
+            self._waiting.popleft().end(EngineFailure(_STOPPED))
 
     async def _leave(self, line: _Line) -> None:
         """Return when the device thread has nothing to do with the line any more."""
@@ -90,28 +93,24 @@ class Stage:
             line.end()
         await outlast(line.ended)
 
-    def _start(self) -> None:
-        """Let the device thread take turns, unless it does."""
-        if self._rest:
-            self._rest.cancel()
-        if self._turns is None or self._turns.done():
-            self._turns = asyncio.create_task(self._take_turns())
-
-    async def _take_turns(self) -> None:
-        try:
-            while self._waiting:
+    async def _serve(self) -> None:
+        while True:
+            await self._until_wanted()
+            try:
                 await self._worker.submit(self._steps)
-        except Exception as error:
-            if not isinstance(error, Cancelled | Draining):
-                logger.exception("the turns of XTTS broke off")
-            while self._waiting:
-                self._waiting.popleft().end(EngineFailure("XTTS was stopped"))
-            return
-        self._rest = asyncio.create_task(self._rest_later())
+            except Exception:
+                logger.exception("XTTS broke off, and begins again")
 
-    async def _rest_later(self) -> None:
-        await asyncio.sleep(self._linger_s)
-        await self._worker.run(lambda _: self._choir.placed.sleep())
+    async def _until_wanted(self) -> None:
+        self._news.clear()
+        if self._waiting:
+            return
+        try:
+            async with asyncio.timeout(self._linger_s):
+                await self._news.wait()
+        except TimeoutError:
+            await self._worker.run(lambda _: self._choir.placed.sleep())
+            await self._news.wait()
 
     # ---- on the device thread ----
 
@@ -121,7 +120,7 @@ class Stage:
                 self._turn()
                 yield
         finally:
-            self._dismiss(EngineFailure("XTTS was stopped"))
+            self._dismiss(EngineFailure(_STOPPED))
 
     def _turn(self) -> None:
         """One token for everybody, or the first for those who join."""
