@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 import grpc
 
@@ -54,11 +55,11 @@ _LIBRARIES = ("espeakng-loader", "numpy", "soundfile")
 def build(settings: VoiceSettings) -> App:
     """Return the app. Raises `CatalogError` with every mistake of the catalog."""
     catalog = catalogs.load(settings.catalog_file, families=families.names())
-    made = _families(settings, catalog)
-    capabilities = {row.id: made[row.family].capabilities(row.spec) for row in catalog.rows.values()}
     plan = _plan(settings)
     registry = new_registry(SERVICE, VERSION)
     metrics = VoiceMetrics(registry)
+    made = _families(settings, catalog, plan, metrics)
+    capabilities = {row.id: made[row.family].capabilities(row.spec) for row in catalog.rows.values()}
     residency = _residency(settings, catalog, made, plan, metrics)
     admission = Admission(capacity=settings.max_streams, queue_limit=settings.queue_limit)
     book = VoiceBook(catalog)
@@ -158,17 +159,26 @@ class _Life:
         self.codecs.shutdown()
 
 
-def _families(settings: VoiceSettings, catalog: Catalog) -> dict[str, Family]:
-    own = {
+def _families(settings: VoiceSettings, catalog: Catalog, plan: DevicePlan, metrics: VoiceMetrics) -> dict[str, Family]:
+    own: dict[str, dict[str, Any]] = {
         "espeak": {"workers": settings.espeak_workers, "buffer_ms": settings.espeak_buffer_ms},
         "piper": {"workers": settings.piper_workers},
+        "xtts": {
+            "device": settings.xtts_device,
+            "dtype": settings.xtts_dtype,
+            "batch": settings.xtts_batch,
+            "threads": plan.threads,
+            "agreed": settings.coqui_tos_agreed,
+            "models_dir": settings.models_dir,
+            "on_placed": lambda place: metrics.placed(place.model, place.mode, place.before),
+        },
     }
     names = {row.family for row in catalog.rows.values()}
     return {name: families.create(name, **own.get(name, {})) for name in names}
 
 
 def _plan(settings: VoiceSettings) -> DevicePlan:
-    """Return a plan made without torch, which no engine of the families so far needs."""
+    """Return a plan made without torch, which only XTTS imports, and then decides for itself where it runs."""
     total = usable_memory()
     return DevicePlan(
         kind="cpu",
@@ -180,7 +190,7 @@ def _plan(settings: VoiceSettings) -> DevicePlan:
         threads=usable_cores(),
         total_bytes=total,
         budget_bytes=int(total * settings.memory_fraction),
-        reason="the engines of the catalog run on the CPU",
+        reason="engines run on the CPU unless they find a GPU of use",
     )
 
 

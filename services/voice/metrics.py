@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from servekit.model_metrics import ModelMetrics, queue_wait_histogram
 
@@ -37,6 +37,12 @@ class VoiceMetrics:
             registry=registry,
             buckets=_SECONDS,
         )
+        self._mode = Gauge(
+            "voice_engine_mode", "1 for the device mode in which an engine runs.", ("model", "mode"), registry=registry
+        )
+        self._mode_fallbacks = self._counter(
+            "voice_engine_mode_fallbacks_total", "Device modes that failed at run time.", "before", "mode"
+        )
         self.models = ModelMetrics("voice", registry)
 
     def expect(self, models: Collection[str]) -> None:
@@ -47,6 +53,13 @@ class VoiceMetrics:
                 for remedy in REMEDIES:
                     self.retries.labels(model, cause, remedy)
         self.models.expect(models)
+
+    def placed(self, model: str, mode: str, before: str) -> None:
+        """Take note of the mode in which an engine runs, and of the one that failed, if any; from any thread."""
+        if before:
+            self._mode.labels(model, before).set(0)
+            self._mode_fallbacks.labels(model, before, mode).inc()
+        self._mode.labels(model, mode).set(1)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, ("model", *labels), registry=self._registry)

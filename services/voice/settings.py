@@ -1,9 +1,9 @@
 """The settings of voice, read from the environment by the bootstrap alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from servekit.chunks import CHUNK_BYTES
@@ -52,6 +52,19 @@ class VoiceSettings(ServerSettings):
 
     piper_workers: int = Field(default=1, ge=1, le=16)
     """Piper processes of a model, each with all its voices in memory; each speaks a sentence at a time on all cores."""
+
+    models_dir: Path = Path(__file__).parents[2] / "models"
+    """Folder that the `source` of an XTTS row is relative to."""
+    xtts_device: Literal["auto", "cuda", "hybrid", "cpu", "layers"] = "auto"
+    """Where XTTS runs; `auto` probes the GPU operation by operation, `layers` computes the heavy layers on the CPU."""
+    xtts_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Data type of XTTS's GPT; its vocoder stays in float32."""
+    xtts_batch: int = Field(default=4, ge=1, le=64)
+    """Texts that XTTS speaks together, a token of each at a time; more wait."""
+    coqui_tos_agreed: bool = Field(
+        default=False, validation_alias=AliasChoices("ATELIER_VOICE_COQUI_TOS_AGREED", "COQUI_TOS_AGREED")
+    )
+    """Whether you agree to the licence of XTTS's weights (CPML, non-commercial), so that they may be downloaded."""
 
     @field_validator("warm", mode="before")
     @classmethod

@@ -64,15 +64,15 @@ async def test_an_unknown_voice_names_the_nearest(voice: "VoiceServiceAsyncStub"
     assert reason(caught.value) == "UNKNOWN_VOICE"
 
 
-async def test_a_good_clip_is_refused_because_no_engine_clones(voice: "VoiceServiceAsyncStub") -> None:
+async def test_a_good_clip_needs_a_model_that_is_there(voice: "VoiceServiceAsyncStub") -> None:
     data = await clip(voice)
     parts = create(
         clip_config(id="anna", consent=True),
         *(wire.CreateVoiceRequest(clip=data[at : at + 60_000]) for at in range(0, len(data), 60_000)),
     )
-    with pytest.raises(grpc.aio.AioRpcError, match="XTTS") as caught:
+    with pytest.raises(grpc.aio.AioRpcError, match="COQUI_TOS_AGREED") as caught:
         await voice.CreateVoice(parts)
-    assert (caught.value.code(), reason(caught.value)) == (grpc.StatusCode.FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    assert (caught.value.code(), reason(caught.value)) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_UNAVAILABLE")
 
 
 async def test_a_bad_clip_and_config_are_told_together(voice: "VoiceServiceAsyncStub") -> None:
@@ -147,7 +147,7 @@ async def test_a_mistyped_voice_of_ones_own_is_named(voice: "VoiceServiceAsyncSt
 
 async def test_the_engine_is_a_model_like_any_other(channel: grpc.aio.Channel, voice: "VoiceServiceAsyncStub") -> None:
     models = ModelServiceStub(channel)
-    (model,) = (await models.ListModels(model_service_pb2.ListModelsRequest())).models
+    model = (await models.ListModels(model_service_pb2.ListModelsRequest())).models[0]
     assert (model.id, model.is_default) == ("espeak", True)
     assert model.residency.state == models_pb2.MODEL_STATE_READY
     assert {"streaming", "word_times", "ssml"} <= set(model.capabilities)

@@ -50,7 +50,7 @@ def book(*voices: Voice, rows: Sequence[ModelRow] = ()) -> VoiceBook:
 
 
 def shipped() -> Catalog:
-    return catalogs.load(families=["espeak"])
+    return catalogs.load(families=["espeak", "xtts"])
 
 
 def tone(seconds: float, level: float = 0.3) -> Samples:

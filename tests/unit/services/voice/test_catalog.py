@@ -26,7 +26,7 @@ bytes = 5
 def load(tmp_path: Path, text: str) -> catalog.Catalog:
     file = tmp_path / "mine.toml"
     file.write_text(text, encoding="utf-8")
-    return catalog.load(file, families=["espeak"])
+    return catalog.load(file, families=["espeak", "xtts"])
 
 
 def mistakes(tmp_path: Path, text: str) -> str:
@@ -40,7 +40,7 @@ def test_the_shipped_catalog_speaks_with_espeak() -> None:
 
 
 def test_a_users_row_is_added(tmp_path: Path) -> None:
-    assert list(load(tmp_path, GOOD).rows) == ["espeak", "mine"]
+    assert list(load(tmp_path, GOOD).rows) == ["espeak", "xtts", "mine"]
 
 
 def test_a_users_row_changes_single_fields(tmp_path: Path) -> None:
