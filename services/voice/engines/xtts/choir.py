@@ -60,7 +60,8 @@ class Choir:
 
     def leave(self, row: Row) -> None:
         """Stop speaking a row."""
-        self._remove(self.rows.index(row))
+        with torch.inference_mode():
+            self._remove(self.rows.index(row))
 
     def disband(self) -> None:
         """Stop speaking all rows."""

@@ -127,8 +127,9 @@ class XttsEngine:
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[Piece, None]:
         """Speak. Closing it stops the work at the next token. Raises `EngineFailure`."""
-        for speech in await self._worker.run(lambda _: list(self._instrument.speeches(utterance))):
-            async with aclosing(self._stage.speak(speech)) as pieces:
+        instrument, stage = self._instrument, self._stage
+        for speech in await self._worker.run(lambda _: list(instrument.speeches(utterance))):
+            async with aclosing(stage.speak(speech)) as pieces:
                 async for samples in pieces:
                     yield samples
 
@@ -137,9 +138,13 @@ class XttsEngine:
         return await self._worker.run(lambda _: self._instrument.clone(clip))
 
     async def close(self) -> None:
-        """Stop, end the thread and forget the weights."""
+        """Stop, forget the weights and end the thread."""
+        from services.voice.engines.xtts.instrument import release
+
         await self._stage.close()
         del self._instrument, self._stage
+        await self._worker.run(lambda _: release())
+        await self._worker.close()
 
 
 def _is_installed() -> bool:

@@ -67,6 +67,8 @@ class Stage:
 
     async def speak(self, speech: Speech) -> AsyncGenerator[Samples, None]:
         """Yield samples as they are made. Closing it stops the work at the next token. Raises `EngineFailure`."""
+        if self._serving.done():
+            raise EngineFailure(_STOPPED)
         line = _Line(speech)
         self._waiting.append(line)
         self._news.set()
@@ -78,10 +80,9 @@ class Stage:
             await self._leave(line)
 
     async def close(self) -> None:
-        """Stop whoever speaks, and end the thread."""
+        """Stop whoever speaks and whoever waits."""
         self._serving.cancel()
         await outlast(self._serving)
-        await self._worker.close(drain=False)
         while self._waiting:
             self._waiting.popleft().end(EngineFailure(_STOPPED))
 

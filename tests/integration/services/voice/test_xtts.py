@@ -1,0 +1,106 @@
+"""XTTS behind a real server: a catalog of the user's own names a folder with a checkpoint."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+
+from atelier.models.v1 import model_service_pb2, models_pb2
+from atelier.models.v1.model_service_pb2_grpc import ModelServiceStub
+from atelier.voice.v1 import voice_service_pb2 as wire
+from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
+from recipes.random_xtts import TINY, save
+from servekit.testing import local, serve
+from services.voice.bootstrap import build
+from services.voice.settings import VoiceSettings
+from tests.integration.services.voice.client import heard, reason, request, until_idle
+
+VOICE = "tiny/ada-one"
+ROW = """
+[[model]]
+id = "tiny"
+display_name = "Tiny XTTS"
+family = "xtts"
+source = "tiny"
+license = "none"
+strengths = "Speaks noise, but really."
+default_voice = "tiny/ada-one"
+max_characters = 60
+bytes = 100_000_000
+load_s = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    save(folder / "tiny", **TINY)
+    (folder / "voices.toml").write_text(ROW)
+    return folder
+
+
+@pytest.fixture
+async def channel(folder: Path, tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
+    settings = local(
+        VoiceSettings,
+        port=0,
+        warm=(),
+        catalog_file=folder / "voices.toml",
+        models_dir=folder,
+        voices_dir=tmp_path / "voices",
+        xtts_dtype="float32",
+    )
+    async with serve(build(settings)) as channel:
+        yield channel
+
+
+async def test_it_speaks_and_several_at_once_say_what_one_says(channel: grpc.aio.Channel) -> None:
+    voice = VoiceServiceStub(channel)
+    alone = await heard(voice.Synthesize(request("Hello there.", voice=VOICE, seed=5)))
+    assert (alone.summary.model, alone.header.sample_rate, alone.summary.attempts) == ("tiny", 24000, 1)
+    assert "loading" in alone.kinds
+    orders = [request("Hello there.", voice=VOICE, seed=5), request("And you?", model="tiny", seed=6)]
+    together, _ = await asyncio.gather(*(heard(voice.Synthesize(each)) for each in orders))
+    assert np.abs(together.samples() - alone.samples()).max() < 1e-3
+
+
+async def test_a_caller_who_hangs_up_frees_his_place(channel: grpc.aio.Channel) -> None:
+    call = VoiceServiceStub(channel).Synthesize(request("Hello there. " * 40, voice=VOICE))
+    async for event in call:
+        if event.WhichOneof("event") == "chunk":
+            break
+    call.cancel()
+    await until_idle(channel)
+
+
+async def test_a_voice_is_made_from_a_clip_and_speaks(channel: grpc.aio.Channel, tmp_path: Path) -> None:
+    voice = VoiceServiceStub(channel)
+    spoken = await heard(voice.Synthesize(request("This is a clip of my own voice, spoken to be cloned. " * 2)))
+    soundfile.write(tmp_path / "clip.wav", spoken.samples(), spoken.header.sample_rate)
+    config = wire.VoiceConfig(id="anna", consent=True, model="tiny")
+    parts = [wire.CreateVoiceRequest(config=config), wire.CreateVoiceRequest(clip=(tmp_path / "clip.wav").read_bytes())]
+    made = await voice.CreateVoice(iter(parts))
+    assert (made.voice.id, made.voice.model) == ("anna", "tiny")
+    cloned = await heard(voice.Synthesize(request("Hello there.", voice="anna", seed=5)))
+    assert cloned.summary.audio_seconds > 0.05
+
+
+async def test_it_is_a_model_like_any_other(channel: grpc.aio.Channel) -> None:
+    models = ModelServiceStub(channel)
+    await models.LoadModel(model_service_pb2.LoadModelRequest(model="tiny"))
+    found = {each.id: each for each in (await models.ListModels(model_service_pb2.ListModelsRequest())).models}["tiny"]
+    assert found.residency.state == models_pb2.MODEL_STATE_READY
+    assert found.residency.bytes > 50_000_000
+    assert {"cloning", "streaming", "batching"} <= set(found.capabilities)
+    unloaded = (await models.UnloadModel(model_service_pb2.UnloadModelRequest(model="tiny"))).model
+    assert unloaded.residency.state == models_pb2.MODEL_STATE_UNLOADED
+
+
+async def test_the_shipped_xtts_states_its_licence_first(channel: grpc.aio.Channel) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match="non-commercial") as caught:
+        await heard(VoiceServiceStub(channel).Synthesize(request("Hello.", model="xtts")))
+    assert reason(caught.value) == "MODEL_UNAVAILABLE"
