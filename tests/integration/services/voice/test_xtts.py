@@ -81,9 +81,9 @@ async def test_a_voice_is_made_from_a_clip_and_speaks(channel: grpc.aio.Channel,
     voice = VoiceServiceStub(channel)
     spoken = await heard(voice.Synthesize(request("This is a clip of my own voice, spoken to be cloned. " * 2)))
     soundfile.write(tmp_path / "clip.wav", spoken.samples(), spoken.header.sample_rate)
-    config = wire.VoiceConfig(id="anna", consent=True, model="tiny")
-    parts = [wire.CreateVoiceRequest(config=config), wire.CreateVoiceRequest(clip=(tmp_path / "clip.wav").read_bytes())]
-    made = await voice.CreateVoice(iter(parts))
+    config = wire.CreateVoiceConfig(id="anna", consent=True, model="tiny")
+    clip = (tmp_path / "clip.wav").read_bytes()
+    made = await voice.CreateVoice([wire.CreateVoiceRequest(config=config), wire.CreateVoiceRequest(clip=clip)])
     assert (made.voice.id, made.voice.model) == ("anna", "tiny")
     cloned = await heard(voice.Synthesize(request("Hello there.", voice="anna", seed=5)))
     assert cloned.summary.audio_seconds > 0.05
@@ -91,7 +91,7 @@ async def test_a_voice_is_made_from_a_clip_and_speaks(channel: grpc.aio.Channel,
 
 async def test_it_is_a_model_like_any_other(channel: grpc.aio.Channel) -> None:
     models = ModelServiceStub(channel)
-    await models.LoadModel(model_service_pb2.LoadModelRequest(model="tiny"))
+    _ = [event async for event in models.LoadModel(model_service_pb2.LoadModelRequest(model="tiny"))]
     found = {each.id: each for each in (await models.ListModels(model_service_pb2.ListModelsRequest())).models}["tiny"]
     assert found.residency.state == models_pb2.MODEL_STATE_READY
     assert found.residency.bytes > 50_000_000

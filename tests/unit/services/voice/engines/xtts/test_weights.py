@@ -50,7 +50,7 @@ def test_the_licence_comes_before_the_download(tmp_path: Path) -> None:
 
 
 def test_a_hub_out_of_reach_says_what_else_can_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelUnavailable, match="name its folder as `source`"):
         checkpoint(tmp_path, agreed=True).fetch(CancelToken())
 
