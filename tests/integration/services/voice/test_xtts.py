@@ -83,7 +83,7 @@ async def test_a_voice_is_made_from_a_clip_and_speaks(channel: grpc.aio.Channel,
     soundfile.write(tmp_path / "clip.wav", spoken.samples(), spoken.header.sample_rate)
     config = wire.CreateVoiceConfig(id="anna", consent=True, model="tiny")
     clip = (tmp_path / "clip.wav").read_bytes()
-    made = await voice.CreateVoice([wire.CreateVoiceRequest(config=config), wire.CreateVoiceRequest(clip=clip)])
+    made = await voice.CreateVoice(iter((wire.CreateVoiceRequest(config=config), wire.CreateVoiceRequest(clip=clip))))
     assert (made.voice.id, made.voice.model) == ("anna", "tiny")
     cloned = await heard(voice.Synthesize(request("Hello there.", voice="anna", seed=5)))
     assert cloned.summary.audio_seconds > 0.05
@@ -94,7 +94,7 @@ async def test_it_is_a_model_like_any_other(channel: grpc.aio.Channel) -> None:
     _ = [event async for event in models.LoadModel(model_service_pb2.LoadModelRequest(model="tiny"))]
     found = {each.id: each for each in (await models.ListModels(model_service_pb2.ListModelsRequest())).models}["tiny"]
     assert found.residency.state == models_pb2.MODEL_STATE_READY
-    assert found.residency.bytes > 50_000_000
+    assert found.residency.device_bytes > 50_000_000
     assert {"cloning", "streaming", "batching"} <= set(found.capabilities)
     unloaded = (await models.UnloadModel(model_service_pb2.UnloadModelRequest(model="tiny"))).model
     assert unloaded.residency.state == models_pb2.MODEL_STATE_UNLOADED

@@ -4,13 +4,15 @@ from contextlib import aclosing
 
 import numpy as np
 
-from services.voice.domain import Latents, Samples, Utterance, Voice
+from services.voice.domain import Clip, Latents, Samples, Utterance, Voice
 from services.voice.engines.xtts.engine import XttsEngine
 
 ADA = Voice("tiny_xtts/ada-one", "Ada One", "tiny_xtts", ("en", "de"), native="Ada One")
 RATE = 24000
 LONGEST_S = 0.32
 """Of one part of a text."""
+HUM = Clip(np.sin(np.arange(4 * RATE, dtype=np.float32) / 20).astype(np.float32) * np.float32(0.3), RATE)
+"""Four seconds of a clip."""
 SAME_DB = -60.0
 """Difference below which nobody hears one."""
 

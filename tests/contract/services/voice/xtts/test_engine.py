@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from servekit.errors import EngineFailure, ModelUnavailable
-from services.voice.domain import Clip, EngineSpec
+from services.voice.domain import EngineSpec
 from services.voice.engines.xtts.engine import Family
 from services.voice.ports import Cloner
 from tests.contract.services.voice.xtts.conftest import Load
 from tests.contract.services.voice.xtts.hearing import (
+    HUM,
     LONGEST_S,
     RATE,
     SAME_DB,
@@ -86,7 +87,7 @@ async def test_rate_changes_the_length(load: Load) -> None:
 async def test_a_clip_becomes_a_voice(load: Load) -> None:
     engine = await load()
     assert isinstance(engine, Cloner)
-    latents = await engine.clone(Clip(np.sin(np.arange(4 * RATE, dtype=np.float32) / 20) * 0.3, RATE))
+    latents = await engine.clone(HUM)
     assert {each.dtype for each in latents.values()} == {np.dtype(np.float32)}
     cloned = np.concatenate(await pieces(engine, utterance("Hello.", latents=latents)))
     built_in = await spoken(engine, "Hello.")

@@ -38,7 +38,8 @@ def inference() -> Iterator[None]:
 def likeliest(batch: GptBatch, prompts: list[Prompt], tokens: int = TOKENS) -> tuple[list[list[int]], torch.Tensor]:
     """Continue rows with what is likeliest; return their tokens and latents (rows, tokens, width)."""
     heard = batch.add(prompts)
-    codes, latents = [[] for _ in prompts], [heard.latents]
+    codes: list[list[int]] = [[] for _ in prompts]
+    latents = [heard.latents]
     for said in range(1, tokens):
         for row, logits in zip(codes, heard.logits, strict=True):
             row.append(int(logits.argmax()))

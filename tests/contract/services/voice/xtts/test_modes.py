@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from servekit.errors import EngineFailure, ModelUnavailable
-from services.voice.domain import Clip, EngineSpec, Placement, Samples
+from services.voice.domain import EngineSpec, Placement, Samples
 from services.voice.engines.xtts.engine import Family, XttsEngine
 from services.voice.engines.xtts.parking import Parking
 from services.voice.engines.xtts.probes import OPERATIONS, Gpu, examine, probe
 from tests.contract.services.voice.xtts.conftest import MODEL, Load
-from tests.contract.services.voice.xtts.hearing import RATE, SAME_DB, difference_db, spoken
+from tests.contract.services.voice.xtts.hearing import HUM, SAME_DB, difference_db, spoken
 
 TEXT = "Me too."
 GPU = "cpu:0"
@@ -63,7 +63,7 @@ async def test_a_parked_model_clones_and_speaks_again_after_its_sleep(load: Load
     placed = engine._instrument.choir.placed
     placed.sleep()
     assert sum(each.numel() for each in placed.model.parameters()) == 0
-    latents = await engine.clone(Clip(np.sin(np.arange(4 * RATE, dtype=np.float32) / 20) * 0.3, RATE))
+    latents = await engine.clone(HUM)
     assert all(np.isfinite(each).all() for each in latents.values())
     placed.sleep()
     assert difference_db(await spoken(engine, TEXT), before) < SAME_DB
