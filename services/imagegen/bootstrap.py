@@ -225,6 +225,7 @@ def _residency(
         plan,
         worker,
         max_batch=settings.max_batch,
+        converted_dir=settings.converted_dir,
         on_batch=partial(_observe_batch, metrics),
         on_out_of_memory=metrics.models.ran_out_of_memory,
     )

@@ -53,6 +53,9 @@ class ImagegenSettings(BackendSettings):
     """CPU threads; `none` lets the device plan choose."""
     memory_fraction: float = Field(default=0.8, gt=0, le=1)
     """Share of the device's memory (on a CPU: of what this process may use) that weights may take."""
+    converted_dir: Path | None = None
+    """Folder for weights in the data type they are used in, if files have another: mapped by later loads, not converted
+    by each. `none` keeps none."""
     host_fraction: float = Field(default=0.5, ge=0, le=1)
     """Share of the free host memory that may keep evicted weights, which come back by one copy; only with a GPU."""
     idle_timeout_s: float | None = Field(default=None, gt=0)

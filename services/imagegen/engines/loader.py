@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from servekit.device import DevicePlan, out_of_memory_as, release_unused
 from servekit.errors import DeviceOutOfMemory
@@ -32,7 +33,7 @@ class EngineLoader:
     """`residency.Loader` of batchers.
 
     `on_batch(model_id, width, seconds)` hears of every step, `on_out_of_memory(model_id)` of work without room; both
-    are called on the device thread.
+    are called on the device thread. Converted weights are kept in `converted_dir`, if there is one.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class EngineLoader:
         worker: DeviceWorker,
         *,
         max_batch: int,
+        converted_dir: Path | None,
         on_batch: Callable[[str, int, float], None],
         on_out_of_memory: Callable[[str], None],
     ) -> None:
@@ -51,6 +53,7 @@ class EngineLoader:
         self._plan = plan
         self._worker = worker
         self._max_batch = max_batch
+        self._converted_dir = converted_dir
         self._on_batch = on_batch
         self._on_out_of_memory = on_out_of_memory
 
@@ -93,10 +96,12 @@ class EngineLoader:
     def _steps(
         self, row: ModelRow, folders: Folders, refiner: Folders | None, on_progress: OnProgress
     ) -> Generator[None, None, Engine]:
+        from services.imagegen.engines.converted import ConvertedWeights, read
         from services.imagegen.engines.loading import load_pipeline
 
         dtype = choose_dtype(row, self._plan)
-        load = partial(load_pipeline, device=self._plan.device, dtype_name=dtype)
+        reader = read if self._converted_dir is None else ConvertedWeights(self._converted_dir).load
+        load = partial(load_pipeline, device=self._plan.device, dtype_name=dtype, reader=reader)
         share = 1.0 if refiner is None else 1 - REFINER_SHARE
         with out_of_memory_as(self._plan, row.estimated_bytes(dtype)):
             base = yield from load(folders, on_progress=lambda done: on_progress(done * share))

@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from services.imagegen.catalog import Dtype
 from services.imagegen.domain import ModelUnavailable
+from services.imagegen.engines.converted import Reader, read
 from services.imagegen.engines.folders import Folders
 
 _LIBRARIES = ("diffusers", "transformers")
@@ -27,11 +28,12 @@ def load_pipeline(
     dtype_name: Dtype,
     on_progress: Callable[[float], None],
     shared: Mapping[str, Any] | None = None,
+    reader: Reader = read,
 ) -> Generator[None, None, Any]:
     """Load a pipeline and yield between its components; returns the pipeline on the device.
 
-    `shared` are components that another pipeline has on the device already. Raises `ModelUnavailable` if files are
-    missing or are no safetensors.
+    `shared` are components that another pipeline has on the device already; `reader` loads the others. Raises
+    `ModelUnavailable` if files are missing or are no safetensors.
     """
     _be_quiet()
     dtype = getattr(torch, dtype_name)
@@ -41,7 +43,7 @@ def load_pipeline(
         sizes = _weight_bytes(folders, index, without=components)
         done, total = 0, sum(sizes.values()) or 1
         for name, size in sizes.items():
-            component = _load_component(name, folders, index, dtype)
+            component = _load_component(name, folders, index, dtype, reader)
             components[name] = component.to(device) if isinstance(component, torch.nn.Module) else component
             done += size
             on_progress(done / total)
@@ -91,15 +93,13 @@ def _weight_bytes(folders: Folders, index: Mapping[str, Any], *, without: Mappin
     return sizes
 
 
-def _load_component(name: str, folders: Folders, index: Mapping[str, Any], dtype: torch.dtype) -> Any:
+def _load_component(name: str, folders: Folders, index: Mapping[str, Any], dtype: torch.dtype, reader: Reader) -> Any:
     if name in folders.parts:
         part, folder = folders.parts[name]
-        (library, cls), subfolder, options = part.cls.split("."), "", dict(part.options)
+        (library, cls), options = part.cls.split("."), dict(part.options)
     else:
-        (library, cls), folder, subfolder, options = index[name], folders.root, name, {}
+        (library, cls), folder, options = index[name], folders.root / name, {}
     kind = getattr(importlib.import_module(library), cls)
     if not hasattr(kind, "parameters"):  # a tokenizer
         return kind.from_pretrained(folder, local_files_only=True, **options)
-    return kind.from_pretrained(
-        folder, subfolder=subfolder, dtype=dtype, use_safetensors=True, local_files_only=True, **options
-    )
+    return reader(kind, folder, dtype, options)

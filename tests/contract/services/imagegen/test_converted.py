@@ -1,0 +1,84 @@
+"""Weights kept in the data type they are used in."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxTransformer2DModel
+from transformers import T5EncoderModel
+
+from services.imagegen.engines.converted import ConvertedWeights, read, stored_dtype
+
+PARTS = pytest.mark.parametrize(
+    ("kind", "name"), [(FluxTransformer2DModel, "transformer"), (T5EncoderModel, "text_encoder_2")]
+)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    return tmp_path / "kept"
+
+
+@pytest.fixture
+def flux(models_dir: Path) -> Path:
+    return models_dir / "tiny_flux"
+
+
+def bytes_of(model: Any) -> dict[str, Any]:
+    return {
+        name: (each.dtype, each.contiguous().view(torch.uint8).numpy()) for name, each in model.state_dict().items()
+    }
+
+
+def assert_same(one: Any, other: Any) -> None:
+    ours, theirs = bytes_of(one), bytes_of(other)
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name][0] == theirs[name][0] for name in ours)
+    assert all(np.array_equal(ours[name][1], theirs[name][1]) for name in ours)
+
+
+@PARTS
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_is_kept_is_what_the_library_makes(
+    flux: Path, kept: Path, kind: Any, name: str, dtype: torch.dtype
+) -> None:
+    expected, weights = read(kind, flux / name, dtype, {}), ConvertedWeights(kept)
+    for _ in range(2):
+        assert_same(weights.load(kind, flux / name, dtype, {}), expected)
+    assert len(list(kept.iterdir())) == 1
+
+
+def test_the_second_load_reads_what_is_kept(flux: Path, kept: Path) -> None:
+    source, weights = flux / "transformer", ConvertedWeights(kept)
+    weights.load(FluxTransformer2DModel, source, torch.bfloat16, {})
+    [folder] = kept.iterdir()
+    assert (stored_dtype(source), stored_dtype(folder)) == (torch.float32, torch.bfloat16)
+    second = weights.load(FluxTransformer2DModel, source, torch.bfloat16, {})
+    assert str(second.config["_name_or_path"]) == str(folder)
+
+
+def test_files_in_the_right_type_are_not_kept_twice(flux: Path, kept: Path) -> None:
+    ConvertedWeights(kept).load(FluxTransformer2DModel, flux / "transformer", torch.float32, {})
+    assert not kept.exists()
+
+
+def test_changed_files_are_converted_anew(flux: Path, kept: Path) -> None:
+    source, weights = flux / "transformer", ConvertedWeights(kept)
+    weights.load(FluxTransformer2DModel, source, torch.bfloat16, {})
+    for file in source.glob("*.safetensors"):
+        os.utime(file, (1.0, 1.0))
+    weights.load(FluxTransformer2DModel, source, torch.bfloat16, {})
+    assert len(list(kept.iterdir())) == 2
+
+
+def test_a_place_that_cannot_be_written_costs_no_more_than_time(
+    flux: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    occupied = tmp_path / "a file"
+    occupied.write_text("")
+    model = ConvertedWeights(occupied).load(FluxTransformer2DModel, flux / "transformer", torch.bfloat16, {})
+    assert model.dtype == torch.bfloat16
+    assert "cannot be kept" in caplog.text
