@@ -92,8 +92,8 @@ test-ops: setup packages-ops $(OPS)/.stamp ## the manifests, the edge and the al
 bench: setup ## run all benchmarks, or one: make bench NAME=router_overhead
 	$(BIN)/python -m bench $(NAME)
 
-soak: setup ## load and faults, bounded: make soak MINUTES=30
-	$(BIN)/python -m bench._soak --minutes $(MINUTES)
+soak: setup ## minutes of load, then faults: make soak MINUTES=30 ARGS="killed full-disk"
+	$(BIN)/python -m bench._soak --minutes $(MINUTES) $(ARGS)
 
 doctor: setup ## which device, which dtype, and why
 	@$(BIN)/atelier doctor

@@ -1,12 +1,15 @@
-"""`python -m bench._soak [--minutes M]`: M minutes of load with the memory watched, then the faults; writes results."""
+"""`python -m bench._soak [--minutes M] [SCENARIO…]`: load with the memory watched, then the faults; writes results."""
 
 import argparse
 import asyncio
+import resource
 import signal
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from bench.__main__ import end_as_by_ctrl_c
 from bench._figures import Figure, percentile, table, write
@@ -14,35 +17,41 @@ from bench._soak import faults
 from bench._soak.fleet import Fleet
 from bench._soak.load import KINDS, Load
 from bench._soak.memory import watched
-from deploy.local.studio import SERVICES, Studio
+from deploy.local.studio import Studio
+
+Scenario: TypeAlias = Callable[[Fleet, Load], Awaitable[list[Figure]]]
 
 _LOGS = Path("out/soak")
 _SHARE = 0.8
 _CALIBRATE_S = 20.0
 _SETTINGS = {"DRAIN_DELAY_S": "3"}
 """Longer than the router takes to look at its servers."""
+_OPEN_FILES = 4096
 
 
-async def soak(minutes: float, *, fake_clock: bool) -> list[Figure]:
-    """Return what was measured; the clock jumps if `fake_clock` says that libfaketime is there."""
+def scenarios(minutes: float) -> dict[str, Scenario]:
+    """Return what can be done, in order."""
+    return {
+        "steady": partial(_steady, seconds=60 * minutes),
+        "killed": faults.killed,
+        "slow-client": faults.slow_client,
+        "idle-connections": faults.idle_connections,
+        "full-disk": faults.full_disk,
+        "clock-jump": partial(faults.clock_jump, folder=_LOGS),
+        "rolling-restart": faults.rolling_restart,
+    }
+
+
+async def soak(chosen: dict[str, Scenario], calibrate_s: float) -> list[Figure]:
+    """Do what is `chosen` at 80 % of what the studio can do, and return what was measured."""
     async with Studio(_LOGS, settings=_SETTINGS) as studio:
         fleet, load = Fleet(studio), Load(studio.address)
         await load.learn()
-        capacity = await load.capacity(min(_CALIBRATE_S, 60 * minutes))
-        rates = {kind: _SHARE * rate for kind, rate in capacity.items()}
+        capacity = await load.capacity(calibrate_s)
         figures = [Figure(f"capacity, {kind}s", rate, "per s", 1) for kind, rate in capacity.items()]
-        async with load.running(rates):
-            figures += await _told("steady load", _steady(fleet, load, 60 * minutes))
-            for name in SERVICES:
-                figures += await _told(f"{name} killed", faults.killed(fleet, load, name))
-            figures += await _told("slow client", faults.slow_client(fleet, load))
-            figures += await _told("idle connections", faults.idle_connections(fleet, load))
-            figures += await _told("full disk", faults.full_disk(fleet, load))
-            if fake_clock:
-                figures += await _told("clock jump", faults.clock_jump(fleet, load, _LOGS))
-        await fleet.replicate()
-        async with load.running(rates):
-            figures += await _told("rolling restart", faults.rolling_restart(fleet, load))
+        async with load.running({kind: _SHARE * rate for kind, rate in capacity.items()}):
+            for name, scenario in chosen.items():
+                figures += await _told(name, scenario(fleet, load))
         return figures
 
 
@@ -70,25 +79,33 @@ async def _steady(fleet: Fleet, load: Load, seconds: float) -> list[Figure]:
 async def _told(name: str, scenario: Awaitable[list[Figure]]) -> list[Figure]:
     began = time.monotonic()
     figures = await scenario
-    print(
-        f"{name}: {time.monotonic() - began:.0f} s\n{table(figures)}\n" if figures else f"{name}: left out\n",
-        flush=True,
-    )
+    print(f"{name}: {time.monotonic() - began:.0f} s\n{table(figures)}\n", flush=True)
     return figures
 
 
-def main() -> None:
-    """Run the soak and write bench/results/soak.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30.0, help="Minutes of steady load.")
-    minutes = parser.parse_args().minutes
-    figures = asyncio.run(soak(minutes, fake_clock=Path(faults.FAKETIME).exists()))
-    write("soak", figures, command=f"make soak MINUTES={minutes:g}")
+def main(names: Sequence[str], minutes: float) -> None:
+    """Run the scenarios called `names`, all if there are none, and write bench/results/soak.json if it was all."""
+    known = scenarios(minutes)
+    if not Path(faults.FAKETIME).exists():
+        print("clock-jump is left out: it needs Debian's package libfaketime")
+        del known["clock-jump"]
+    if unknown := set(names) - known.keys():
+        sys.exit(f"no scenario named {', '.join(unknown)}; there are {', '.join(known)}")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, most), most))
+    chosen = {name: each for name, each in known.items() if not names or name in names}
+    figures = asyncio.run(soak(chosen, min(_CALIBRATE_S, 60 * minutes)))
+    if not names:
+        write("soak", figures, command=f"make soak MINUTES={minutes:g}")
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30.0, help="Minutes of steady load.")
+    parser.add_argument("scenarios", nargs="*", help="Which; all if none is named.")
+    arguments = parser.parse_args()
     end_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     try:
-        main()
+        main(arguments.scenarios, arguments.minutes)
     except KeyboardInterrupt:
         sys.exit("stopped: no figures were written")

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
+import psutil
 
 from atelier.voice.v1 import voice_service_pb2
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
@@ -15,6 +16,7 @@ from bench._figures import Figure, percentile
 from bench._soak.fleet import REPLICATED, Fleet
 from bench._soak.load import KINDS, Load, Outcome
 from bench._soak.memory import resident
+from deploy.local.studio import SERVICES
 
 _NEEDED_BY = {
     "router": tuple(KINDS),
@@ -45,7 +47,12 @@ def _p50_ms(outcomes: Sequence[Outcome], kind: str) -> float:
     return 1000 * percentile(seconds, 0.5) if seconds else float("nan")
 
 
-async def killed(fleet: Fleet, load: Load, name: str) -> list[Figure]:
+async def killed(fleet: Fleet, load: Load) -> list[Figure]:
+    """SIGKILL one service after the other."""
+    return [figure for name in SERVICES for figure in await _killed(fleet, load, name)]
+
+
+async def _killed(fleet: Fleet, load: Load, name: str) -> list[Figure]:
     """SIGKILL a service, which starts again at once, and wait until everything that needs it has been answered."""
     began = time.monotonic()
     await fleet.kill(name)
@@ -61,6 +68,8 @@ async def killed(fleet: Fleet, load: Load, name: str) -> list[Figure]:
 
 async def rolling_restart(fleet: Fleet, load: Load) -> list[Figure]:
     """SIGTERM one replica after the other; each comes back before the next goes."""
+    await fleet.replicate()
+    await load.answered(tuple(KINDS), time.monotonic())
     began = time.monotonic()
     for service in REPLICATED:
         for name in (service, f"{service}-1"):
@@ -110,10 +119,12 @@ async def idle_connections(fleet: Fleet, load: Load) -> list[Figure]:
         async with asyncio.timeout(120):
             await asyncio.gather(*(channel.channel_ready() for channel in channels))
         opened, grown = time.monotonic(), resident(pid) - held
+        sockets = sum(each.status == psutil.CONN_ESTABLISHED for each in psutil.Process(pid).net_connections("tcp"))
         await asyncio.sleep(_LOOK_S)
         during = load.since(opened)
     return [
         Figure(f"{_IDLE} idle connections: memory of the router for each", grown / _IDLE / 1e3, "kB", _IDLE, "<= 200"),
+        Figure(f"{_IDLE} idle connections: sockets of the router", sockets, "sockets", 1, f">= {_IDLE}"),
         Figure(f"{_IDLE} idle connections: errors of the others", failed(during), "requests", len(during), "0"),
         Figure(f"{_IDLE} idle connections: p50 of decisions", _p50_ms(during, "decision"), "ms", len(during)),
     ]
