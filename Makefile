@@ -51,6 +51,7 @@ lint: setup $(TOOLS)/.stamp ## ruff, mypy, import contracts, buf, freshness of g
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && protos/generate.sh "$$fresh" $(TOOLS) && \
 		diff -r -x __pycache__ atelier "$$fresh/atelier" || { echo "stubs are stale: run make protos"; exit 1; }
 	$(BIN)/python -m deploy.local.settings_table --check README.md
+	$(BIN)/python -m deploy.local.sizing_table --check docs/operate/sizing.md
 	$(BIN)/python -m deploy.grafana --check
 
 fix: setup ## format and repair what ruff and buf can
@@ -58,6 +59,7 @@ fix: setup ## format and repair what ruff and buf can
 	$(BIN)/ruff format .
 	cd protos && ../$(BIN)/buf format -w
 	$(BIN)/python -m deploy.local.settings_table --write README.md
+	$(BIN)/python -m deploy.local.sizing_table --write docs/operate/sizing.md
 	$(BIN)/python -m deploy.grafana --write
 
 protos: $(TOOLS)/.stamp ## generate the stubs from protos/
