@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 from servekit import tracing
 from servekit.errors import DeviceOutOfMemory
@@ -30,7 +31,9 @@ from services.imagegen.domain import (
 from services.imagegen.ladder import EXPLANATIONS, next_remedy
 from services.imagegen.metrics import ImagegenMetrics
 from services.imagegen.plan import Plan
-from services.imagegen.ports import Rewriter, SafetyCheck
+from services.imagegen.ports import FetchAdapter, Rewriter, SafetyCheck
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -106,10 +109,12 @@ class Attempts:
         safety_check: SafetyCheck | None,
         rewriter: Rewriter | None,
         metrics: ImagegenMetrics,
+        fetch_adapter: FetchAdapter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
         self._offered = offered
+        self._fetch_adapter = fetch_adapter
         self._residency = residency
         self._is_black = is_black
         self._safety_check = safety_check
@@ -123,6 +128,8 @@ class Attempts:
         A lease is held for one model at a time: waiting for a second one while holding the first could wait for ever.
         """
         while True:
+            for adapter in course.job.adapters:
+                await self._fetch_adapter(adapter.id)
             on_progress = self._loading(course)
             async with self._residency.acquire(course.row.weights, on_progress=on_progress) as lease:
                 course.on_loaded(lease.waited_s)
@@ -171,7 +178,7 @@ class Attempts:
         self._metrics.steps.labels(course.row.id).inc(made.state.done)
         return made
 
-    async def _with_room(self, work: Callable[[], Awaitable[Made]]) -> Made:
+    async def _with_room(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do `work`; if the device runs out of memory, once more with everything idle evicted."""
         try:
             return await work()
@@ -196,7 +203,7 @@ class Attempts:
             return Cause.BLACK, None
         if self._safety_check is None or course.safety is SafetyPolicy.IGNORE:
             return None, None
-        verdict = await self._safety_check(made.decoded.pixels)
+        verdict = await self._with_room(partial(self._safety_check, made.decoded.pixels))
         unsafe = verdict.flagged and course.safety is SafetyPolicy.BLOCK
         return (Cause.UNSAFE if unsafe else None), verdict
 

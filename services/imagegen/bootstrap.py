@@ -73,7 +73,14 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     safety = _safety_check(settings, plan, worker)
     rewriter = _rewriter(settings)
     attempts = Attempts(
-        catalog, offered, residency, is_black=is_black, safety_check=safety, rewriter=rewriter, metrics=metrics
+        catalog,
+        offered,
+        residency,
+        is_black=is_black,
+        safety_check=safety,
+        rewriter=rewriter,
+        metrics=metrics,
+        fetch_adapter=store.adapter_fetcher(catalog),
     )
     generate = _generate(settings, catalog, offered, admission, residency, attempts, metrics)
     models = _model_servicer(catalog, offered, admission, residency, plan)
@@ -257,7 +264,7 @@ def _safety_check(settings: ImagegenSettings, plan: DevicePlan, worker: DeviceWo
     return NsfwCheck(
         worker,
         settings.nsfw_model,
-        plan.device,
+        plan,
         unsafe=settings.nsfw_classes,
         threshold=settings.nsfw_threshold,
         token=_token(settings),

@@ -7,19 +7,11 @@ from enum import Enum, IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.errors import PreconditionFailed
-
 MAX_SEED = 2**63 - 1
 """The largest seed."""
 
 Pixels = NDArray[np.uint8]
 """A picture, shape (height, width, 3), sRGB."""
-
-
-class ModelUnavailable(PreconditionFailed):
-    """The model's weights cannot be had; the message says how to fix it."""
-
-    reason = "MODEL_UNAVAILABLE"
 
 
 class Priority(IntEnum):

@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from servekit import tracing
 from servekit.admission import Admission
 from servekit.admission.queue import Pace
-from servekit.errors import PreconditionFailed
+from servekit.errors import ModelUnavailable, PreconditionFailed
 from servekit.events import EventStream
 from servekit.residency import ModelState, Residency
 from services.imagegen.attempts import Accepted, Attempts, Course
@@ -19,19 +19,17 @@ from services.imagegen.domain import (
     Blocked,
     Event,
     GenerationRequest,
-    Job,
-    ModelUnavailable,
     Picture,
     Pixels,
     PlanReady,
     Preview,
-    Progress,
     Queued,
     Summary,
 )
 from services.imagegen.media import encode, encode_preview, record
 from services.imagegen.metrics import ImagegenMetrics
-from services.imagegen.plan import Limits, Plan, resolve
+from services.imagegen.plan import Limits, Plan, refit, resolve
+from services.imagegen.progress import Steps
 
 
 @dataclass(slots=True)
@@ -43,9 +41,10 @@ class _Run:
     events: EventStream[Event]
     began: float
     stages: dict[str, float] = field(default_factory=dict)
-    done: dict[int, int] = field(default_factory=dict)
-    """Steps done by picture."""
-    denoising_since: float = 0.0
+    steps: Steps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.steps = Steps(self.plan.request.count, self.plan.first.steps)
 
     def took(self, stage: str, seconds: float) -> None:
         """Note a stage's seconds: of the pictures made side by side, the longest counts."""
@@ -156,7 +155,7 @@ class Generate:
             emit=run.events.put,
             on_step=lambda *step: self._stepped(run, index, *step),
             on_loaded=on_loaded,
-            refit=lambda row, job: self._refit(request, row, job),
+            refit=lambda row, job: refit(request, job, row, self._catalog, self._limits, self._random_seed),
         )
 
     async def _picture(self, run: _Run, course: Course) -> None:
@@ -193,20 +192,9 @@ class Generate:
 
     def _stepped(self, run: _Run, index: int, done: int, total: int, preview: Pixels | None) -> None:
         """Tell of a step. Called on the device thread."""
-        now = self._clock()
-        run.denoising_since = run.denoising_since or now
-        run.done[index], total = done, total * run.plan.request.count
-        step = sum(run.done.values())
-        passed = now - run.denoising_since
-        eta_s = passed / (step - 1) * (total - step) if step > 1 else 0.0
-        run.events.put(Progress(min(step, total), total, eta_s), droppable=True)
+        run.events.put(run.steps.took(index, done, total, self._clock()), droppable=True)
         if preview is not None:
             run.events.put(Preview(index, done, encode_preview(preview)), droppable=True)
-
-    def _refit(self, request: GenerationRequest, row: ModelRow, job: Job) -> Plan:
-        """Fit a job to the fallback model: the words, seed, size and source asked for, its own everything else."""
-        asked = replace(request, prompt=job.prompt, seed=job.seed, steps=None, guidance=None, scheduler="", adapters=())
-        return resolve(asked, row, self._catalog, self._limits, self._random_seed)
 
     def _planned(self, plan: Plan) -> PlanReady:
         pace = self._pace.of(plan.row.weights)

@@ -1,10 +1,10 @@
 """Fits a request to a model: defaults filled in, values clamped, every change reported. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from servekit.errors import InvalidRequest, PermissionDenied, Violation
-from services.imagegen.catalog import Catalog, ModelRow, Span
+from services.imagegen.catalog import AdapterRow, Catalog, ModelRow, Span
 from services.imagegen.domain import AdapterChoice, Adjustment, GenerationRequest, Job, Priority, SafetyPolicy
 
 
@@ -79,6 +79,48 @@ def resolve(
     return Plan(row, request, first, request.safety or limits.safety, priority, tuple(adjustments))
 
 
+def refit(
+    request: GenerationRequest,
+    job: Job,
+    row: ModelRow,
+    catalog: Catalog,
+    limits: Limits,
+    random_seed: Callable[[], int],
+) -> Plan:
+    """Return the plan of a job on the model that takes over.
+
+    Prompt and seed are the job's, size and source those asked for, adapters those that fit. The rest is the model's
+    own. What was asked for and is not kept is among the adjustments.
+    """
+    fitting = {each.id for each in _fitting(row, catalog)}
+    kept = tuple(each for each in request.adapters if each.id in fitting)
+    own = replace(request, prompt=job.prompt, seed=job.seed, steps=None, guidance=None, scheduler="", adapters=kept)
+    plan = resolve(own, row, catalog, limits, random_seed)
+    given_up = [*_own_instead(request, plan.first, row), *_left_behind(request, fitting, row)]
+    return replace(plan, adjustments=(*plan.adjustments, *given_up))
+
+
+def _own_instead(request: GenerationRequest, used: Job, row: ModelRow) -> list[Adjustment]:
+    asked: dict[str, tuple[float | str | None, float | str]] = {
+        "steps": (request.steps, used.steps),
+        "guidance": (request.guidance, used.guidance),
+        "scheduler": (request.scheduler or None, used.scheduler),
+    }
+    return [
+        Adjustment(field, str(wanted), str(taken), f"{row.id} took over with its own")
+        for field, (wanted, taken) in asked.items()
+        if wanted is not None and wanted != taken
+    ]
+
+
+def _left_behind(request: GenerationRequest, fitting: Collection[str], row: ModelRow) -> list[Adjustment]:
+    return [
+        Adjustment(f"adapters[{index}].id", each.id, "", f"{row.id} took over and has no such adapter")
+        for index, each in enumerate(request.adapters)
+        if each.id not in fitting
+    ]
+
+
 def _count(request: GenerationRequest, limits: Limits) -> list[Violation]:
     if request.count <= limits.max_count:
         return []
@@ -93,13 +135,18 @@ def _scheduler(request: GenerationRequest, row: ModelRow) -> list[Violation]:
 
 
 def _adapters(request: GenerationRequest, row: ModelRow, catalog: Catalog) -> list[Violation]:
-    fitting = [each.id for each in catalog.adapters.values() if each.base == row.weights and row.can("adapters")]
+    fitting = [each.id for each in _fitting(row, catalog)]
     offered = ", ".join(fitting) or "no adapters"
     return [
         Violation(f"adapters[{index}].id", f"no adapter {each.id!r} for {row.id}, which takes {offered}")
         for index, each in enumerate(request.adapters)
         if each.id not in fitting
     ]
+
+
+def _fitting(row: ModelRow, catalog: Catalog) -> list[AdapterRow]:
+    """Return the adapters that a model takes: those of its weights."""
+    return [each for each in catalog.adapters.values() if each.base == row.weights and row.can("adapters")]
 
 
 def _source(request: GenerationRequest, row: ModelRow) -> list[Violation]:

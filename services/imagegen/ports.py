@@ -61,6 +61,13 @@ class Engine(Protocol):
         """Return a small picture of where the state is heading, or None if this engine cannot tell."""
 
 
+class FetchAdapter(Protocol):
+    """Sees to it that adapters are on this disk."""
+
+    async def __call__(self, adapter_id: str) -> None:
+        """Return once the adapter is here. Raises `ModelUnavailable` if it cannot be had."""
+
+
 class SafetyCheck(Protocol):
     """Judges finished pictures."""
 

@@ -5,11 +5,11 @@ import logging
 import sys
 
 from servekit import logging as logs
+from servekit.errors import ModelUnavailable
 from servekit.settings import WrongSettings, from_environment
 from servekit.worker import CancelToken
 from services.imagegen import reading
 from services.imagegen.catalog import Catalog
-from services.imagegen.domain import ModelUnavailable
 from services.imagegen.engines.registry import FAMILIES
 from services.imagegen.engines.weights import WeightStore
 from services.imagegen.reading import CatalogError

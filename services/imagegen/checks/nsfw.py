@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from servekit.device import DevicePlan, out_of_memory_as
 from servekit.errors import PreconditionFailed
 from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.domain import Pixels, Verdict
@@ -18,7 +19,7 @@ class NsfwCheck:
         self,
         worker: DeviceWorker,
         model: str,
-        device: str,
+        plan: DevicePlan,
         *,
         unsafe: Sequence[str],
         threshold: float,
@@ -26,7 +27,7 @@ class NsfwCheck:
     ) -> None:
         self._worker = worker
         self._model = model
-        self._device = device
+        self._plan = plan
         self._unsafe = frozenset(each.lower() for each in unsafe)
         self._threshold = threshold
         self._token = token
@@ -37,11 +38,18 @@ class NsfwCheck:
         self._classify = await self._worker.run(self._load)
 
     async def __call__(self, pixels: Pixels) -> Verdict:
-        """Return the verdict on one picture: the scores of the unsafe labels, added up."""
+        """Return the verdict on one picture: the scores of the unsafe labels, added up.
+
+        Raises `DeviceOutOfMemory`.
+        """
         image = Image.fromarray(pixels)
-        results = await self._worker.run(lambda _: self._classify(image, top_k=None))
+        results = await self._worker.run(lambda _: self._scores(image))
         score = sum(each["score"] for each in results if each["label"].lower() in self._unsafe)
         return Verdict(score >= self._threshold, min(score, 1.0), self._threshold, Path(self._model).name)
+
+    def _scores(self, image: Image.Image) -> Any:
+        with out_of_memory_as(self._plan):
+            return self._classify(image, top_k=None)
 
     def _load(self, _token: CancelToken) -> Any:
         from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
@@ -54,4 +62,4 @@ class NsfwCheck:
                 f" ({', '.join(sorted(self._unsafe))}) is among them"
             )
         processor = AutoImageProcessor.from_pretrained(self._model, token=self._token)
-        return pipeline("image-classification", model=model, image_processor=processor, device=self._device)
+        return pipeline("image-classification", model=model, image_processor=processor, device=self._plan.device)

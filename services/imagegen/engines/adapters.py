@@ -4,7 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from services.imagegen.domain import AdapterChoice, ModelUnavailable
+import torch
+from safetensors import SafetensorError
+
+from servekit.errors import ModelUnavailable
+from services.imagegen.domain import AdapterChoice
 
 MAX_LOADED = 16
 """Adapters kept beside the weights; the one unused for longest is dropped."""
@@ -41,8 +45,12 @@ class Wardrobe:
             path = self._path_of(adapter_id)
             try:
                 self._pipeline.load_lora_weights(path, adapter_name=name, use_safetensors=True)
-            except (OSError, ValueError, RuntimeError) as error:
-                raise ModelUnavailable(f"adapter {adapter_id} cannot be loaded from {path.name}: {error}") from error
+            except torch.OutOfMemoryError:
+                raise
+            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+                raise ModelUnavailable(
+                    f"adapter {adapter_id}: {path.name} is no LoRA in safetensors for this model ({error})"
+                ) from error
         self._loaded[adapter_id] = name
         return name
 

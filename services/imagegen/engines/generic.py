@@ -101,7 +101,7 @@ class GenericEngine:
             "width": job.width,
             "height": job.height,
             "num_inference_steps": job.steps,
-            "guidance_scale": job.guidance,
+            **self._guidance(job),
             "max_sequence_length": self._row.max_tokens,
             "generator": torch.Generator("cpu").manual_seed(job.seed),
             "output_type": "pt",
@@ -113,6 +113,12 @@ class GenericEngine:
             result = self._pipeline(**{key: value for key, value in wanted.items() if key in self._accepted})
         state.image = result.images[0]
         state.done = state.total
+
+    def _guidance(self, job: Job) -> dict[str, Any]:
+        """Return the guidance by the pipeline's name for it: some tell a second pass from a distilled one."""
+        if self._row.cfg == "true" and "true_cfg_scale" in self._accepted:
+            return {"true_cfg_scale": job.guidance}
+        return {"guidance_scale": job.guidance}
 
     def _has_16_bit_vae(self) -> bool:
         vae = getattr(self._pipeline, "vae", None)

@@ -11,8 +11,8 @@ from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
+from servekit.errors import ModelUnavailable
 from services.imagegen.catalog import Dtype
-from services.imagegen.domain import ModelUnavailable
 from services.imagegen.engines.converted import Reader, read
 from services.imagegen.engines.folders import Folders
 

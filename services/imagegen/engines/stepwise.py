@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from services.imagegen.domain import Decoded, Job, ModelUnavailable, Pixels
+from servekit.errors import ModelUnavailable
+from services.imagegen.domain import Decoded, Job, Pixels
 from services.imagegen.engines.adapters import Wardrobe
 from services.imagegen.engines.denoising import Denoising, Kept, Leg, predict
 from services.imagegen.engines.parts import Parts

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from servekit.errors import Cancelled
+from servekit.errors import Cancelled, ModelUnavailable
 from servekit.worker import CancelToken
 from services.imagegen.catalog import Catalog, Weights
-from services.imagegen.domain import ModelUnavailable
+from services.imagegen.ports import FetchAdapter
 
 _WANTED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
 _UNWANTED = ("flux1-*.safetensors", "sd_xl_*.safetensors", "*_0.9vae.safetensors", "sd3*.safetensors", "*.fp16.*")
@@ -70,8 +70,32 @@ class WeightStore:
         return f"{weights.place} is not in the hub's cache on this disk; allow `download` and name it in `models`"
 
     def adapter_path(self, catalog: Catalog) -> Callable[[str], Path]:
-        """Return the function from an adapter's id to its folder; raises `ModelUnavailable` if it is not here."""
-        return lambda adapter_id: self.require(f"adapter {adapter_id}", catalog.adapters[adapter_id])
+        """Return the function from an adapter's id to its folder or file.
+
+        It raises `ModelUnavailable` if that is not here.
+        """
+
+        def path(adapter_id: str) -> Path:
+            row = catalog.adapters[adapter_id]
+            return self.require(f"adapter {adapter_id}", row) / row.file
+
+        return path
+
+    def adapter_fetcher(self, catalog: Catalog) -> FetchAdapter:
+        """Return what downloads adapters that are not on this disk; a cancelled download stops at the next file."""
+
+        async def fetch(adapter_id: str) -> None:
+            row, token = catalog.adapters[adapter_id], CancelToken()
+            folder = self.local(row)
+            if folder is not None and (folder / row.file).exists():
+                return
+            try:
+                await self.fetch(f"adapter {adapter_id}", row, lambda _: None, token)
+            except asyncio.CancelledError:
+                token.cancel()
+                raise
+
+        return fetch
 
     async def fetch(
         self, name: str, weights: Weights, on_progress: Callable[[float], None], token: CancelToken

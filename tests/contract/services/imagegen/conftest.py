@@ -43,7 +43,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.save_sd3(folder / "tiny_sd3")
     tiny.save_hidream(folder / "tiny_hidream")
     tiny.save_llama(folder / "tiny_llama")
-    for model in ("tiny_flux", "tiny_sdxl", "tiny_sd3"):
+    for model in ("tiny_flux", "tiny_sdxl", "tiny_sd3", "tiny_hidream"):
         tiny.save_lora(folder / model, folder / f"{model}_lora")
     return folder
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.imagegen.domain import AdapterChoice, Job, ModelUnavailable, Pixels
+from servekit.errors import ModelUnavailable
+from services.imagegen.domain import AdapterChoice, Job, Pixels
 from services.imagegen.ports import Engine, State
 from tests.contract.services.imagegen import oracle, runs
 from tests.contract.services.imagegen.conftest import Build
@@ -107,7 +108,7 @@ def test_two_pictures_that_want_to_be_alone_do_not_share(build: Build) -> None:
     assert one.batch_key != other.batch_key
 
 
-@pytest.mark.parametrize("base", [rows.FLUX, rows.SDXL, rows.SD3], ids=lambda base: base["family"])
+@FAMILIES
 def test_adapters_of_others_leave_no_trace(build: Build, base: dict[str, Any]) -> None:
     engine = build(base)
     lora = (AdapterChoice(f"{base['source']}_lora", 1.0),)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from servekit.errors import Cancelled
-from services.imagegen.domain import ModelUnavailable
+from servekit.errors import Cancelled, ModelUnavailable
 from services.imagegen.ports import State
 from tests.contract.services.imagegen import runs
 from tests.contract.services.imagegen.conftest import Build, Load

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.imagegen.domain import ModelUnavailable
+from servekit.errors import ModelUnavailable
 from services.imagegen.engines.folders import Folders
 from services.imagegen.engines.loading import load_pipeline
 
@@ -48,7 +48,10 @@ def test_a_missing_file_is_a_typed_error(copy: Path, damage: str) -> None:
         load(copy)
 
 
-@pytest.mark.parametrize("damage", ["model_index.json", "vae/diffusion_pytorch_model.safetensors"])
+@pytest.mark.parametrize(
+    "damage",
+    ["model_index.json", "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"],
+)
 def test_a_truncated_file_is_a_typed_error(copy: Path, damage: str) -> None:
     (copy / damage).write_bytes((copy / damage).read_bytes()[:40])
 

@@ -1,14 +1,14 @@
 """Weights from a hub, see `tests.hub`."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from servekit.errors import Cancelled
+from servekit.errors import Cancelled, ModelUnavailable
 from servekit.worker import CancelToken
-from services.imagegen.catalog import Weights
-from services.imagegen.domain import ModelUnavailable
+from services.imagegen.catalog import AdapterRow, Catalog, Refiner, Weights
 from services.imagegen.engines.weights import WeightStore
 from tests.hub import COMMIT, Hub, serving
 
@@ -95,3 +95,35 @@ async def test_a_download_stops_between_files(tmp_path: Path, hub: Hub) -> None:
         await weights.fetch("model", MODEL, lambda _: token.cancel(), token)
 
     assert len(hub.sent) == 1
+
+
+async def test_a_component_s_own_repository_is_found_on_this_disk(tmp_path: Path, models_dir: Path) -> None:
+    with serving(models_dir / "tiny_llama") as hub:
+        weights = store(tmp_path, hub.address)
+        folder = await fetch(weights)
+
+    assert not (folder / "model_index.json").exists()
+    assert await fetch(store(tmp_path, "http://127.0.0.1:1", download=False)) == folder
+
+
+async def test_a_refiner_is_fetched_without_what_it_shares(tmp_path: Path, models_dir: Path) -> None:
+    with serving(models_dir / "tiny_sdxl") as hub:
+        await store(tmp_path, hub.address).fetch("refiner", Refiner(hub="me/model"), lambda _: None, CancelToken())
+
+    folders = {name.split("/")[0] for name in hub.sent}
+    assert "unet" in folders
+    assert not folders & {"vae", "text_encoder_2", "tokenizer_2"}
+
+
+async def test_an_adapter_is_fetched_once_and_alone(tmp_path: Path, models_dir: Path) -> None:
+    row = AdapterRow(id="lora", base="tiny", license="MIT", hub="me/model", file="pytorch_lora_weights.safetensors")
+    catalog = Catalog([], [row])
+    shutil.copytree(models_dir / "tiny_flux_lora", tmp_path / "repository")
+    (tmp_path / "repository" / "other.safetensors").write_bytes(b"large")
+    with serving(tmp_path / "repository") as hub:
+        weights = store(tmp_path, hub.address)
+        await weights.adapter_fetcher(catalog)("lora")
+        await weights.adapter_fetcher(catalog)("lora")
+
+    assert hub.sent == [row.file]
+    assert weights.adapter_path(catalog)("lora").name == row.file

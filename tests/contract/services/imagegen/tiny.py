@@ -6,6 +6,7 @@
 import shutil
 from pathlib import Path
 
+import diffusers
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -293,12 +294,12 @@ def save_llama(folder: Path, *, seed: int = 4) -> Path:
 def save_lora(base: Path, folder: Path, *, seed: int = 1) -> Path:
     """Save a LoRA adapter for a tiny pipeline, strong enough to be seen, and return its folder."""
     torch.manual_seed(seed)
-    pipeline = DiffusionPipeline.from_pretrained(base)
-    core = "unet" if hasattr(pipeline, "unet") else "transformer"
-    network = getattr(pipeline, core)
+    index = DiffusionPipeline.load_config(base)
+    core = "unet" if "unet" in index else "transformer"
+    network = getattr(diffusers, index[core][1]).from_pretrained(base / core)
     network.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v"]))
     state = {key: torch.randn_like(value) * 0.5 for key, value in get_peft_model_state_dict(network).items()}
-    type(pipeline).save_lora_weights(folder, **{f"{core}_lora_layers": state})
+    getattr(diffusers, index["_class_name"]).save_lora_weights(folder, **{f"{core}_lora_layers": state})
     return folder
 
 

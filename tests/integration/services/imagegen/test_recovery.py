@@ -71,7 +71,8 @@ async def test_what_the_fallback_model_changes_is_reported(client: Client) -> No
     outcome = await client.generate(model="nan_with_fallback", steps=2, width=100)
 
     assert [(each.field, each.used) for each in outcome.summary.adjustments if "other_flux" in each.reason] == [
-        ("width", "64")
+        ("width", "64"),
+        ("steps", "3"),
     ]
     assert outcome.summary.steps == 3
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from servekit.errors import InvalidRequest, PermissionDenied
 from services.imagegen.catalog import AdapterRow, Catalog
 from services.imagegen.domain import AdapterChoice, GenerationRequest, Priority, SafetyPolicy, SourceImage
-from services.imagegen.plan import Limits, Plan, resolve
+from services.imagegen.plan import Limits, Plan, refit, resolve
 from tests.unit.services.imagegen import rows
 
 LORA = AdapterRow(id="lora", base="tiny_flux", license="MIT", source="lora")
@@ -155,6 +156,34 @@ def test_adapters_of_the_row_come_before_those_of_the_request() -> None:
     job = plan(row={"adapters": ["own"]}, adapters=(AdapterChoice("lora", 0.5),)).first
 
     assert job.adapters == (AdapterChoice("own", 1.0), AdapterChoice("lora", 0.5))
+
+
+def taken_over(**asked: Any) -> Plan:
+    """Return the plan of a model that takes over, whose only adapter is `other`."""
+    row = rows.row(rows.FLUX, id="elsewhere", size=SIZES)
+    request = GenerationRequest(**{"prompt": "a lake", **asked})
+    return refit(
+        request, replace(plan().first, prompt="a sea", seed=7), row, Catalog([row], [LORA, OTHER]), Limits(), int
+    )
+
+
+def test_a_model_that_takes_over_keeps_the_words_the_seed_and_the_adapters_that_fit_it() -> None:
+    made = taken_over(adapters=(AdapterChoice("other", 0.5),), width=128)
+
+    assert (made.first.prompt, made.first.seed, made.first.width) == ("a sea", 7, 128)
+    assert (made.first.adapters, made.adjustments) == ((AdapterChoice("other", 0.5),), ())
+
+
+def test_what_a_model_that_takes_over_does_not_keep_is_reported() -> None:
+    made = taken_over(
+        adapters=(AdapterChoice("other"), AdapterChoice("lora")), steps=9, guidance=4.0, scheduler="euler"
+    )
+
+    assert [(each.field, each.requested, each.used) for each in made.adjustments] == [
+        ("steps", "9", "3"),
+        ("scheduler", "euler", "flow_euler"),
+        ("adapters[1].id", "lora", ""),
+    ]
 
 
 def test_ignoring_the_safety_check_needs_permission() -> None:

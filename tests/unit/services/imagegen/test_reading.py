@@ -92,6 +92,22 @@ def test_an_environment_name_replaces_a_hub_id() -> None:
         ((r'license = "MIT"', 'license = "MIT"\nfallback = "nobody"'), r"mine.*fallback.*'nobody'.*flux_dev"),
         ((r'license = "MIT"', 'license = "MIT"\nadapters = ["x"]'), r"mine.*adapters.*'x'.*sketch-logo"),
         ((r'license = "MIT"', 'license = "MIT"\ndefault = true'), r"only one model can be the default"),
+        (
+            (r'license = "MIT"', 'license = "MIT"\nschedulers = ["euler", "eular"]'),
+            r"mine\.toml: row 1 \(mine\): schedulers: sdxl has no eular; allowed are euler, .*unipc",
+        ),
+        (
+            (r'family = "sdxl"', 'family = "hidream"\ncapabilities = ["inpainting"]'),
+            r"capabilities: hidream cannot do inpainting; allowed are .*negative_prompt",
+        ),
+        (
+            (r'family = "sdxl"', 'family = "flux"\nrefiner = { hub = "me/refiner" }'),
+            r"refiner: flux takes none",
+        ),
+        (
+            (r'license = "MIT"', 'license = "MIT"\nrefiner = { hub = "a/b", start = 1.5 }'),
+            r"refiner\.start.*less than 1",
+        ),
         ((r'id = "mine"', 'id = "Mine!"'), r"\(Mine!\).*id.*pattern"),
         ((r"\[\[model\]\]", "[model]"), r"write rows as \[\[model\]\]"),
         ((r"\[\[model\]\]", "[[modell]]"), r"modell: unknown table; allowed are model, adapter"),
