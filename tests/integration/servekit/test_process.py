@@ -146,6 +146,13 @@ async def test_a_wrong_setting_is_one_clear_line(launch: Launch) -> None:
     assert line.startswith("cannot start: ATELIER_PORT: Input should be a valid integer")
 
 
+async def test_a_public_address_without_authentication_is_refused_and_what_to_set_is_told(launch: Launch) -> None:
+    toy = await launch(host="0.0.0.0")
+    assert await toy.exited() == 1
+    (line,) = toy.told
+    assert line.startswith("cannot start: ATELIER_*: host 0.0.0.0 is reachable from outside: set callers_file, or")
+
+
 async def test_every_mistake_found_while_building_has_a_line(launch: Launch) -> None:
     toy = await launch("misbuilt")
     assert await toy.exited() == 1
