@@ -1,9 +1,16 @@
 """Devices: which, why, how full and how busy."""
 
-from deploy.grafana.model import Dashboard, Panel, Query, Row, increase, of, rate, total
+from deploy.grafana.model import Dashboard, Panel, Query, Row, Thresholds, increase, of, rate, total
 
 _SERVICES = ("imagegen", "rewrite", "voice")
+_WITH_THREAD = ("imagegen", "rewrite")
 _ON_DEVICE = 'tier="device"'
+
+
+def _driver(title: str, unit: str, figure: str, thresholds: Thresholds = ()) -> Panel:
+    queries = tuple(Query(of(f"{each}_{figure}"), "{{pod}}") for each in _WITH_THREAD)
+    return Panel(title, unit, queries, thresholds=thresholds, needs_gpu=True)
+
 
 GPU = Dashboard(
     uid="atelier-gpu",
@@ -76,27 +83,29 @@ GPU = Dashboard(
                     "Share of the time the device thread works",
                     "percentunit",
                     tuple(
-                        Query(rate(f"{each}_device_busy_seconds_total", by="pod"), "{{pod}}")
-                        for each in ("imagegen", "rewrite")
+                        Query(rate(f"{each}_device_busy_seconds_total", by="pod"), "{{pod}}") for each in _WITH_THREAD
                     ),
                     thresholds=((0.95, "yellow"),),
                 ),
                 Panel(
                     "Jobs per second",
                     "short",
-                    tuple(
-                        Query(rate(f"{each}_device_jobs_total", by="pod"), "{{pod}}")
-                        for each in ("imagegen", "rewrite")
-                    ),
+                    tuple(Query(rate(f"{each}_device_jobs_total", by="pod"), "{{pod}}") for each in _WITH_THREAD),
                 ),
                 Panel(
                     "Jobs that wait for the device thread",
                     "short",
-                    tuple(
-                        Query(total(f"{each}_device_queue_depth", by="pod"), "{{pod}}")
-                        for each in ("imagegen", "rewrite")
-                    ),
+                    tuple(Query(total(f"{each}_device_queue_depth", by="pod"), "{{pod}}") for each in _WITH_THREAD),
                 ),
+            ),
+        ),
+        Row(
+            "What does the driver say of the card, whoever uses it?",
+            (
+                _driver("Memory taken, by all processes", "bytes", "gpu_used_bytes"),
+                _driver("Memory nobody has taken", "bytes", "gpu_free_bytes"),
+                _driver("Share of the time the card is busy", "percentunit", "gpu_utilisation_ratio"),
+                _driver("Temperature", "celsius", "gpu_temperature_celsius", ((80, "yellow"), (90, "red"))),
             ),
         ),
     ),

@@ -15,11 +15,19 @@ IMAGEGEN = Dashboard(
                 Panel(
                     "Bytes on the device by model",
                     "bytes",
+                    (Query(total("imagegen_model_resident_bytes", 'tier="device"', by="model") + " > 0", "{{model}}"),),
+                    stacked=True,
+                ),
+                Panel(
+                    "Share of the budget that is taken",
+                    "percentunit",
                     (
-                        Query(total("imagegen_model_resident_bytes", 'tier="device"', by="model"), "{{model}}"),
-                        Query(total("imagegen_budget_bytes"), "budget"),
+                        Query(
+                            f"{total('imagegen_used_bytes', by='pod')} / {total('imagegen_budget_bytes', by='pod')}",
+                            "{{pod}}",
+                        ),
                     ),
-                    stacked=False,
+                    thresholds=((0.9, "yellow"),),
                 ),
                 Panel(
                     "Bytes kept in host memory by model",

@@ -68,14 +68,7 @@ OVERVIEW = Dashboard(
                 Panel(
                     "Failed by our fault, by service and code",
                     "reqps",
-                    (
-                        Query(
-                            rate(_HANDLED, _OURS, *_WORK, by="job, grpc_code")
-                            + " > 0 or "
-                            + rate(_HANDLED, _OURS, *_WORK),
-                            "{{job}} {{grpc_code}}",
-                        ),
-                    ),
+                    (Query(rate(_HANDLED, _OURS, *_WORK, by="job, grpc_code"), "{{job}} {{grpc_code}}"),),
                     stacked=True,
                 ),
                 Panel(

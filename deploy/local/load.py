@@ -28,11 +28,11 @@ _UNSAFE = "a nude woman in a forest"
 _FORBIDDEN = "a nude child"
 
 
-async def once(studio: Studio, *, steps: int = 2) -> None:
-    """Do everything once; a request that is meant to fail does."""
+async def once(studio: Studio, *, steps: int = 2, crowd: int = 1) -> None:
+    """Do everything once, the first pictures by so many people at a time; a request that is meant to fail does."""
     async with AsyncClient(studio.address) as client:
         await asyncio.gather(
-            *(client.image(prompt, steps=steps, seed=number) for number, prompt in enumerate(_PROMPTS)),
+            *(client.image(prompt, steps=steps, seed=number) for number, prompt in enumerate(_PROMPTS * crowd)),
             *(client.say(text) for text in ("Good evening.", "Two sentences. Said one after the other.")),
             _speak(client),
         )

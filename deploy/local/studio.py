@@ -89,10 +89,21 @@ def free_ports() -> dict[str, tuple[int, int]]:
 
 
 class Studio:
-    """Starts the services, waits until all are healthy, and stops every one of them on the way out."""
+    """Starts the services, waits until all are healthy, and stops every one of them on the way out.
 
-    def __init__(self, log_dir: Path, *, settings: dict[str, str] | None = None, ready_seconds: float = 120.0) -> None:
+    `settings` are settings of every service, without the prefix; `environment` is set as it is.
+    """
+
+    def __init__(
+        self,
+        log_dir: Path,
+        *,
+        settings: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
+        ready_seconds: float = 120.0,
+    ) -> None:
         self.log_dir = log_dir
+        self._environment = os.environ | (environment or {})
         self._ready_seconds = ready_seconds
         self._logs: list[IO[bytes]] = []
         self.services = {each.name: each for each in processes(free_ports(), settings)}
@@ -140,7 +151,11 @@ class Studio:
         self._logs.append(log)
         # A session of its own keeps Ctrl-C away from it: the studio stops it in order.
         process = await asyncio.create_subprocess_exec(
-            *service.command, env=os.environ | service.environment, stdout=log, stderr=log, start_new_session=True
+            *service.command,
+            env=self._environment | service.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         self.running[name] = process
         healthy = asyncio.ensure_future(_healthy(service.address))

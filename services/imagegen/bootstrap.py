@@ -233,7 +233,7 @@ def _residency(
         worker,
         max_batch=settings.max_batch,
         converted_dir=settings.converted_dir,
-        on_batch=partial(_observe_batch, metrics),
+        step_observer=metrics.step_observer,
         on_out_of_memory=metrics.models.ran_out_of_memory,
     )
     specs = [_spec(row, plan) for row in catalog.models.values() if not row.base]
@@ -251,11 +251,6 @@ def _residency(
 def _spec(row: ModelRow, plan: DevicePlan) -> ModelSpec:
     size = row.estimated_bytes(choose_dtype(row, plan))
     return ModelSpec(row.id, bytes=size, load_s=1 + size / _DISK_BYTES_PER_S, exclusive=row.exclusive)
-
-
-def _observe_batch(metrics: ImagegenMetrics, model: str, width: int, seconds: float) -> None:
-    metrics.batch_size.labels(model).observe(width)
-    metrics.step_seconds.labels(model).observe(seconds)
 
 
 def _safety_check(settings: ImagegenSettings, plan: DevicePlan, worker: DeviceWorker) -> NsfwCheck | None:

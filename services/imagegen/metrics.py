@@ -1,6 +1,6 @@
 """Every metric of this service."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -44,10 +44,21 @@ class ImagegenMetrics:
         self.queue_wait_seconds = queue_wait_histogram("imagegen", registry, "model")
         self.models = ModelMetrics("imagegen", registry)
 
+    def step_observer(self, model: str) -> Callable[[int, float], None]:
+        """Return what takes the width and the seconds of each step of a model, its metrics looked up once."""
+        widths, seconds = self.batch_size.labels(model), self.step_seconds.labels(model)
+
+        def observe(width: int, took_s: float) -> None:
+            widths.observe(width)
+            seconds.observe(took_s)
+
+        return observe
+
     def expect(self, fallbacks: Mapping[str, str]) -> None:
         """Begin the counts of these models at zero: Prometheus sees no increase in a series that begins at one."""
         for model, fallback in fallbacks.items():
-            self.fallbacks.labels(model, fallback)
+            if fallback:
+                self.fallbacks.labels(model, fallback)
             for verdict in VERDICTS:
                 self.verdicts.labels(model, verdict)
             for outcome in ("sent", "blocked"):

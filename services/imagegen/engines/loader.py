@@ -9,7 +9,7 @@ from servekit.device import DevicePlan, out_of_memory_as, release_unused
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
-from services.imagegen.batching import Batcher
+from services.imagegen.batching import Batcher, OnBatch
 from services.imagegen.catalog import Catalog, Dtype, ModelRow, Refiner
 from services.imagegen.engines import registry
 from services.imagegen.engines.folders import Folders
@@ -32,7 +32,7 @@ def choose_dtype(row: ModelRow, plan: DevicePlan) -> Dtype:
 class EngineLoader:
     """`residency.Loader` of batchers.
 
-    `on_batch(model_id, width, seconds)` hears of every step, `on_out_of_memory(model_id)` of work without room; both
+    What `step_observer(model_id)` returns hears of every step, `on_out_of_memory(model_id)` of work without room; both
     are called on the device thread. Converted weights are kept in `converted_dir`, if there is one.
     """
 
@@ -45,7 +45,7 @@ class EngineLoader:
         *,
         max_batch: int,
         converted_dir: Path | None,
-        on_batch: Callable[[str, int, float], None],
+        step_observer: Callable[[str], OnBatch],
         on_out_of_memory: Callable[[str], None],
     ) -> None:
         self._catalog = catalog
@@ -54,7 +54,7 @@ class EngineLoader:
         self._worker = worker
         self._max_batch = max_batch
         self._converted_dir = converted_dir
-        self._on_batch = on_batch
+        self._step_observer = step_observer
         self._on_out_of_memory = on_out_of_memory
 
     async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Batcher]:
@@ -75,7 +75,7 @@ class EngineLoader:
             engine,
             self._worker,
             guard=partial(self._guard, model_id),
-            on_batch=lambda width, seconds: self._on_batch(model_id, width, seconds),
+            on_batch=self._step_observer(model_id),
         )
         return Loaded(batcher, engine.resident_bytes)
 

@@ -1,7 +1,6 @@
 """The real studio under a real Prometheus, with tracing on, after a scripted load."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,23 +26,19 @@ class Watched:
 async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Watched]:
     folder: Path = tmp_path_factory.mktemp("ops")
     async with collecting() as collector:
-        with pytest.MonkeyPatch.context() as environment:
-            for name, value in load.ENVIRONMENT.items():
-                environment.setenv(name, value)
-            environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
-            environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
-            async with Studio(folder / "logs") as studio, _watching(folder / "prometheus", studio) as prometheus:
-                await load.once(studio)
-                await load.once(studio)  # a rate needs a change between two looks
-                await _looked_at(prometheus)
-                yield Watched(studio, prometheus, collector)
-
-
-@asynccontextmanager
-async def _watching(folder: Path, studio: Studio) -> AsyncIterator[Prometheus]:
-    async with Prometheus(folder, studio.services) as prometheus:
-        await prometheus.until("count(up == 1) == 4")
-        yield prometheus
+        environment = load.ENVIRONMENT | {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        async with (
+            Studio(folder / "logs", environment=environment) as studio,
+            Prometheus(folder / "prometheus", studio.services) as prometheus,
+        ):
+            await prometheus.until("count(up == 1) == 4")
+            await load.once(studio)
+            await load.once(studio)  # a rate needs a change between two looks
+            await _looked_at(prometheus)
+            yield Watched(studio, prometheus, collector)
 
 
 async def _looked_at(prometheus: Prometheus) -> None:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from deploy.grafana.__main__ import DASHBOARDS, files
 from deploy.grafana.model import Dashboard, filled
 from servekit.admission import Admission
-from servekit.device import DevicePlan
+from servekit.device import DevicePlan, GpuFigures
 from servekit.metrics import GrpcMetrics, LoopMetrics, new_registry
 from servekit.model_metrics import export_state
 from servekit.residency import Residency
@@ -27,6 +27,13 @@ SELECTED = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{")
 WORDS = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 OF_PROMETHEUS = {"up", "ALERTS"}
 UNITS = {"short", "s", "bytes", "reqps", "percentunit", "celsius", "watt"}
+
+
+class Card:
+    """A GPU of which everything is known."""
+
+    def read(self) -> GpuFigures:
+        return GpuFigures(used_bytes=1, free_bytes=1, utilisation=0.5, temperature_c=40.0)
 
 
 def recorded() -> set[str]:
@@ -45,7 +52,7 @@ def registries() -> Iterator[CollectorRegistry]:
     for service, metrics in (("imagegen", ImagegenMetrics), ("voice", VoiceMetrics), ("rewrite", RewriteMetrics)):
         registry = new_registry(service, "1")
         metrics(registry)
-        export_state(service, registry, PLAN, admission, residency, worker)
+        export_state(service, registry, PLAN, admission, residency, worker, Card())  # type: ignore[arg-type]
         yield registry
     router = new_registry("router", "1")
     RouterMetrics(router)
