@@ -15,7 +15,7 @@ MINUTES ?= 30
 SOURCES := servekit services atelier_client recipes evals bench deploy/envoy deploy/grafana deploy/local deploy/prometheus tests
 
 .PHONY: soak help setup demo run test lint fix protos bench doctor clean packages train-sketch train-sketch-qwen eval eval-sketch \
-	test-unit test-contract test-integration test-e2e test-ops packages-ops
+	test-unit test-contract test-integration test-e2e test-ops packages-ops dashboards
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 20
@@ -90,6 +90,9 @@ test-e2e: setup ## the four real processes
 
 test-ops: setup packages-ops $(OPS)/.stamp ## the manifests, the edge and the alerts, with the tools of an operator (not in `make test`: they take a minute to install)
 	$(BIN)/pytest tests/ops $(ARGS)
+
+dashboards: setup packages-ops ## draw the dashboards from a studio at work, into docs/operate/dashboards
+	$(BIN)/python -m deploy.grafana.draw
 
 bench: setup ## run all benchmarks, or one: make bench NAME=router_overhead
 	$(BIN)/python -m bench $(NAME)
