@@ -18,6 +18,7 @@ class AuditLog:
     def __init__(self, scope: Literal["privileged", "all"], file: Path | None) -> None:
         self._everything = scope == "all"
         self._logger = logging.getLogger("servekit.audit") if file is None else _writer(file)
+        self._logger.setLevel(logging.INFO)  # whatever the level of the ordinary log
 
     def record(self, code: str, failure: BaseException | None, peer: str, *, refused: bool) -> None:
         """Write a line about the call that ends, if it is one of those to be written about."""
@@ -48,7 +49,7 @@ class AuditLog:
 def _writer(file: Path) -> logging.Logger:
     """Return a logger of its own that appends to `file`; raises `OSError` if that cannot be written."""
     file.open("a").close()
-    logger = logging.Logger("servekit.audit", logging.INFO)
+    logger = logging.Logger("servekit.audit")
     handler = WatchedFileHandler(file, encoding="utf-8", delay=True)
     handler.setFormatter(JsonFormatter())
     logger.addHandler(handler)

@@ -12,8 +12,8 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from servekit.context import CALLER_KEY, PRIORITY_KEY
 
-_MAX_NAME = 256
-"""Characters kept of a name that a service tells."""
+_MAX_NAME = 512
+"""Characters of the longest name that a service may tell; what is longer, or cannot be printed, is no name."""
 _PEM = "x509_pem_cert"
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -54,9 +54,13 @@ class Credentials:
         return cls(
             shown["authorization"],
             _certificate(pem) if pem else None,
-            unquote(shown[CALLER_KEY])[:_MAX_NAME],
+            _name(unquote(shown[CALLER_KEY])),
             shown[PRIORITY_KEY],
         )
+
+
+def _name(text: str) -> str:
+    return text if len(text) <= _MAX_NAME and text.isprintable() else ""
 
 
 @lru_cache(maxsize=1024)

@@ -15,6 +15,9 @@ from servekit.clock import Clock
 Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """Signatures by a private key; a shared secret (HS256) is none, since whoever checks it could also sign."""
 
+_MAX_SUBJECT = 255
+"""What OpenID Connect allows."""
+
 
 class TokenRules(BaseModel):
     """Which tokens are accepted: the table `[tokens]` of a callers file."""
@@ -70,7 +73,10 @@ class TokenVerifier:
         if key is None:
             raise unknown("the token is signed by an unknown key", Cause.TOKEN)
         claims = self._claims(text, key)
-        return Token(str(claims["sub"]), key_id, self.rules.roles | _roles(claims.get(self.rules.roles_claim)))
+        subject = str(claims["sub"])
+        if len(subject) > _MAX_SUBJECT or not subject.isprintable():
+            raise unknown(f"`sub` must be printable and have at most {_MAX_SUBJECT} characters", Cause.TOKEN)
+        return Token(subject, key_id, self.rules.roles | _roles(claims.get(self.rules.roles_claim)))
 
     def _claims(self, text: str, key: jwt.PyJWK) -> dict[str, Any]:
         rules = self.rules

@@ -42,7 +42,8 @@ class Door:
 
     async def open(self, on_message: OnMessage = who, **settings: Any) -> str:
         """Serve, and return the address."""
-        chosen = local(ServerSettings, callers_file=self.callers, audit_file=self._audit, **settings)
+        files = {"callers_file": self.callers, "audit_file": self._audit}
+        chosen = local(ServerSettings, **{**files, **settings})
         app = App(chosen, Toy(on_message).register, registry=self.registry)
         return await self._stack.enter_async_context(app.serving())
 

@@ -1,6 +1,7 @@
 """Callers with keys, at a real server."""
 
 import asyncio
+import logging
 import os
 from typing import Any
 
@@ -176,6 +177,12 @@ async def test_a_service_that_speaks_for_others_is_believed(door: Door, method: 
     assert await _ask(await door.open(tell), bearer(key, *told), method) == ["zoë via router, at most low"]
 
 
+async def test_a_name_that_cannot_be_printed_is_none(door: Door) -> None:
+    key = door.admit("router", "speaks_for_others = true")
+    told = ("x-atelier-caller", "ann%0Abob")
+    assert await _ask(await door.open(), bearer(key, told)) == ["router"]
+
+
 async def test_nobody_else_may_speak_for_others(door: Door, method: str) -> None:
     key = door.admit("ann")
     code, info = await _refusal(await door.open(), bearer(key, ("x-atelier-caller", "bob")), method)
@@ -252,6 +259,16 @@ async def test_ordinary_calls_are_not_written_down_otherwise(door: Door) -> None
     await _ask(await door.open(), bearer(key))
     await door.close()
     assert door.audited() == []
+
+
+async def test_without_a_file_of_its_own_the_audit_log_is_in_the_ordinary_one_whatever_its_level(
+    door: Door, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.admit()
+    monkeypatch.setattr(logging.getLogger(), "level", logging.ERROR)
+    await _refusal(await door.open(audit_file=None))
+    await door.close()
+    assert [each.message for each in caplog.records if each.name == "servekit.audit"] == ["access"]
 
 
 async def test_the_audit_log_may_be_rotated(door: Door) -> None:

@@ -43,6 +43,8 @@ async def test_a_good_token_is_believed(issuer: Issuer, tmp_path: Path, algorith
         ({"iss": "https://evil.example/"}, "token", "[Ii]ssuer"),
         ({"iss": None}, "token", "iss"),
         ({"sub": None}, "token", "sub"),
+        ({"sub": "x" * 256}, "token", "at most 255"),
+        ({"sub": "ann\nbob"}, "token", "printable"),
     ],
 )
 async def test_a_token_with_a_wrong_claim_is_not(
