@@ -19,6 +19,7 @@ _SHARPNESS = 6.0
 """Turns likenesses of 0 to 1 into log-odds."""
 _WORD_IN_COMMON = 0.25
 _SHORTEST_WORD = 5
+_STEM = 6
 
 
 class Topic(BaseModel):
@@ -87,7 +88,7 @@ def _likeness(profile: _Profile, wishes: Mapping[str, float], words: frozenset[s
 
 def _words(text: str) -> frozenset[str]:
     """Return the beginnings of the longer words, so that singular and plural agree."""
-    return frozenset(word[:_SHORTEST_WORD] for word in text.replace(",", " ").split() if len(word) >= _SHORTEST_WORD)
+    return frozenset(word[:_STEM] for word in text.replace(",", " ").split() if len(word) >= _SHORTEST_WORD)
 
 
 def _unit(vector: Mapping[str, float]) -> Mapping[str, float]:
