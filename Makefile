@@ -53,6 +53,7 @@ lint: setup $(TOOLS)/.stamp ## ruff, mypy, import contracts, buf, freshness of g
 	$(BIN)/python -m deploy.local.settings_table --check README.md
 	$(BIN)/python -m deploy.local.sizing_table --check docs/operate/sizing.md
 	$(BIN)/python -m deploy.grafana --check
+	$(BIN)/python -m deploy.prometheus.operator --check
 
 fix: setup ## format and repair what ruff and buf can
 	$(BIN)/ruff check --fix . || true
@@ -61,6 +62,7 @@ fix: setup ## format and repair what ruff and buf can
 	$(BIN)/python -m deploy.local.settings_table --write README.md
 	$(BIN)/python -m deploy.local.sizing_table --write docs/operate/sizing.md
 	$(BIN)/python -m deploy.grafana --write
+	$(BIN)/python -m deploy.prometheus.operator --write
 
 protos: $(TOOLS)/.stamp ## generate the stubs from protos/
 	protos/generate.sh . $(TOOLS)

@@ -9,7 +9,9 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from deploy.grafana.__main__ import DASHBOARDS, files
+from deploy.grafana.export import FOLDER
 from deploy.grafana.model import Dashboard, filled
+from deploy.prometheus.operator import OUT, operator_rules
 from servekit.admission import Admission
 from servekit.device import DevicePlan, GpuFigures
 from servekit.metrics import GrpcMetrics, LoopMetrics, new_registry
@@ -120,3 +122,12 @@ def test_every_metric_says_its_unit() -> None:
     """Counts of things and shares have none; what has one, has a base unit."""
     wrong = re.compile(r"_(ms|millis\w*|minutes|hours|kb|mb|mib|gib|percent|micros\w*)(_|$)")
     assert {name for name in exported() if wrong.search(name)} == set()
+
+
+def test_the_cluster_gets_every_dashboard() -> None:
+    listed = yaml.safe_load((FOLDER.parent / "kustomization.yaml").read_text())["configMapGenerator"][0]["files"]
+    assert {FOLDER.parent / each for each in listed} == set(files())
+
+
+def test_the_cluster_gets_every_rule() -> None:
+    assert OUT.read_text() == operator_rules()
