@@ -30,7 +30,7 @@ from services.imagegen.domain import (
 )
 from services.imagegen.ladder import EXPLANATIONS, next_remedy
 from services.imagegen.metrics import ImagegenMetrics
-from services.imagegen.plan import Plan
+from services.imagegen.plan import Plan, unread
 from services.imagegen.ports import FetchAdapter, Rewriter, SafetyCheck
 
 T = TypeVar("T")
@@ -67,10 +67,7 @@ class Course:
 
     def read(self, tokens: int) -> None:
         """Note that the prompt had so many tokens, in case that is more than the model reads."""
-        limit = self.row.max_tokens
-        if tokens > limit:
-            reason = f"{self.row.id} reads {limit} tokens; the rest of the prompt had no effect"
-            self.adjustments.append(Adjustment("prompt", f"{tokens} tokens", f"{limit} tokens", reason))
+        self.adjustments += unread(self.row, tokens)
 
     def failed(self, cause: Cause, remedy: Remedy | None) -> None:
         """Note a rejected attempt and what follows, and tell the caller."""

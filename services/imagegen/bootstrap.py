@@ -33,10 +33,12 @@ from services.imagegen.checks.nsfw import NsfwCheck
 from services.imagegen.domain import Job, SafetyPolicy
 from services.imagegen.engines.loader import EngineLoader, choose_dtype
 from services.imagegen.engines.registry import FAMILIES
+from services.imagegen.engines.tokens import Tokenizers
 from services.imagegen.engines.weights import WeightStore
 from services.imagegen.generate import Generate
 from services.imagegen.metrics import ImagegenMetrics
 from services.imagegen.plan import Limits
+from services.imagegen.ports import CountTokens
 from services.imagegen.responses import to_model
 from services.imagegen.servicer import ImageServicer
 from services.imagegen.settings import ImagegenSettings
@@ -82,7 +84,8 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
         metrics=metrics,
         fetch_adapter=store.adapter_fetcher(catalog),
     )
-    generate = _generate(settings, catalog, offered, admission, residency, attempts, metrics)
+    tokenizers = Tokenizers(catalog, store)
+    generate = _generate(settings, catalog, offered, admission, residency, attempts, metrics, tokenizers)
     models = _model_servicer(catalog, offered, admission, residency, plan)
     metrics.expect({model: catalog.get(model).fallback for model in offered})
     metrics.models.expect({catalog.get(model).weights for model in offered})
@@ -158,6 +161,7 @@ def _generate(
     residency: Residency[Batcher],
     attempts: Attempts,
     metrics: ImagegenMetrics,
+    count_tokens: CountTokens,
 ) -> Generate:
     return Generate(
         catalog,
@@ -168,7 +172,8 @@ def _generate(
         attempts,
         metrics,
         random_seed=partial(secrets.randbits, _SEED_BITS),
-        version=VERSION,
+        count_tokens=count_tokens,
+        versions={"atelier": VERSION, **_versions()},
     )
 
 
@@ -183,8 +188,12 @@ def _model_servicer(
         admission=admission,
         plan=plan,
         weights={row.id: row.weights for row in catalog.models.values()},
-        libraries={each: version(each) for each in _LIBRARIES},
+        libraries=_versions(),
     )
+
+
+def _versions() -> dict[str, str]:
+    return {each: version(each) for each in _LIBRARIES}
 
 
 def _rewriter(settings: ImagegenSettings) -> GrpcRewriter | None:

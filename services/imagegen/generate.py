@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from servekit import tracing
 from servekit.admission import Admission
@@ -28,7 +28,8 @@ from services.imagegen.domain import (
 )
 from services.imagegen.media import encode, encode_preview, record
 from services.imagegen.metrics import ImagegenMetrics
-from services.imagegen.plan import Limits, Plan, refit, resolve
+from services.imagegen.plan import Limits, Plan, refit, resolve, unread
+from services.imagegen.ports import CountTokens
 from services.imagegen.progress import Steps
 
 
@@ -52,7 +53,10 @@ class _Run:
 
 
 class Generate:
-    """Makes pictures. `offered` are the models that may be used, `version` goes into the files' records."""
+    """Makes pictures.
+
+    `offered` are the models that may be used; `versions`, of this and of the libraries, go into the files' records.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,8 @@ class Generate:
         metrics: ImagegenMetrics,
         *,
         random_seed: Callable[[], int],
-        version: str,
+        count_tokens: CountTokens,
+        versions: Mapping[str, str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
@@ -76,7 +81,8 @@ class Generate:
         self._attempts = attempts
         self._metrics = metrics
         self._random_seed = random_seed
-        self._version = version
+        self._count_tokens = count_tokens
+        self._versions = versions
         self._clock = clock
         self._pace = Pace()
 
@@ -93,8 +99,7 @@ class Generate:
         plan = resolve(request, self._row(request.model), self._catalog, self._limits, self._random_seed)
         run = _Run(plan, deadline, events, began)
         if request.dry_run:
-            events.put(self._planned(plan))
-            events.put(self._summary(run, []))
+            await self._plan_only(run)
             return
         async with self._admission.admit(
             plan.row.weights,
@@ -177,7 +182,8 @@ class Generate:
     async def _file(self, run: _Run, course: Course, accepted: Accepted) -> Picture:
         request, job = run.plan.request, course.job
         began = self._clock()
-        facts = record(job, course.row.id, course.row.place, self._version)
+        adjustments = [*run.plan.adjustments, *course.adjustments]
+        facts = record(job, course.row.id, course.row.place, self._versions, adjustments)
         data = await encode(accepted.pixels, request.format, request.quality, facts)
         self._took(run, course.row.id, "encode_media", self._clock() - began)
         height, width, _ = accepted.pixels.shape
@@ -195,6 +201,12 @@ class Generate:
         run.events.put(run.steps.took(index, done, total, self._clock()), droppable=True)
         if preview is not None:
             run.events.put(Preview(index, done, encode_preview(preview)), droppable=True)
+
+    async def _plan_only(self, run: _Run) -> None:
+        tokens = await self._count_tokens(run.plan.row.id, run.plan.first.prompt)
+        run.plan = replace(run.plan, adjustments=(*run.plan.adjustments, *unread(run.plan.row, tokens)))
+        run.events.put(self._planned(run.plan))
+        run.events.put(self._summary(run, []))
 
     def _planned(self, plan: Plan) -> PlanReady:
         pace = self._pace.of(plan.row.weights)

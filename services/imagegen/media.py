@@ -3,12 +3,13 @@
 import asyncio
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from services.imagegen.domain import ImageFormat, Job, Pixels
+from services.imagegen.domain import Adjustment, ImageFormat, Job, Pixels
 
 _INLINE_PIXELS = 256 * 256
 """Larger pictures are encoded in a thread, so that the event loop does not stall."""
@@ -42,8 +43,10 @@ def encode_preview(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def record(job: Job, model: str, place: str, version: str) -> dict[str, str]:
-    """Return the text chunks that tell how a picture was made.
+def record(
+    job: Job, model: str, place: str, versions: Mapping[str, str], adjustments: Iterable[Adjustment]
+) -> dict[str, str]:
+    """Return the text chunks that tell how a picture was made, and by which versions of `atelier` and the libraries.
 
     `parameters` is in the form that AUTOMATIC1111's web UI writes and most tools read; `atelier` is the same as JSON.
     """
@@ -55,7 +58,7 @@ def record(job: Job, model: str, place: str, version: str) -> dict[str, str]:
         "Seed": str(job.seed),
         "Size": f"{job.width}x{job.height}",
         "Model": model,
-        "Version": f"atelier {version}",
+        "Version": f"atelier {versions['atelier']}",
     }
     lines.append(", ".join(f"{key}: {value}" for key, value in settings.items()))
     facts = {
@@ -70,7 +73,9 @@ def record(job: Job, model: str, place: str, version: str) -> dict[str, str]:
         "seed": job.seed,
         "scheduler": job.scheduler,
         "strength": job.source.strength if job.source else None,
+        "refined": job.refine,
         "adapters": {each.id: each.weight for each in job.adapters},
-        "version": version,
+        "adjustments": [asdict(each) for each in adjustments],
+        "versions": dict(versions),
     }
     return {"parameters": "\n".join(lines), "atelier": json.dumps(facts, ensure_ascii=False)}

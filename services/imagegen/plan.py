@@ -100,6 +100,14 @@ def refit(
     return replace(plan, adjustments=(*plan.adjustments, *given_up))
 
 
+def unread(row: ModelRow, tokens: int) -> list[Adjustment]:
+    """Return what to report of a prompt of so many tokens: what the model does not read."""
+    if tokens <= row.max_tokens:
+        return []
+    reason = f"{row.id} reads {row.max_tokens} tokens; the rest of the prompt has no effect"
+    return [Adjustment("prompt", f"{tokens} tokens", f"{row.max_tokens} tokens", reason)]
+
+
 def _own_instead(request: GenerationRequest, used: Job, row: ModelRow) -> list[Adjustment]:
     asked: dict[str, tuple[float | str | None, float | str]] = {
         "steps": (request.steps, used.steps),

@@ -68,6 +68,13 @@ class FetchAdapter(Protocol):
         """Return once the adapter is here. Raises `ModelUnavailable` if it cannot be had."""
 
 
+class CountTokens(Protocol):
+    """Tells how long a prompt is to a model."""
+
+    async def __call__(self, model: str, prompt: str) -> int:
+        """Return the tokens of a prompt, read or not; 0 if nobody can tell."""
+
+
 class SafetyCheck(Protocol):
     """Judges finished pictures."""
 

@@ -1,11 +1,12 @@
 """Pictures that callers send, read with care: nothing large is decoded before its size is known."""
 
 import io
+import struct
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from services.imagegen.domain import Pixels
 
@@ -39,4 +40,12 @@ def _opened(data: bytes) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError("must be a whole PNG, JPEG or WebP file") from error
-    return image
+    return _upright(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return a photograph as it was held, as far as it can be told."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
+        return image

@@ -132,6 +132,14 @@ async def test_a_dry_run_plans_and_makes_nothing(client: Client) -> None:
     assert plan.eta_seconds > 0
 
 
+@pytest.mark.parametrize("model", ["tiny_flux", "other_flux", "tiny_specialist"])
+async def test_a_dry_run_tells_what_of_the_prompt_would_not_be_read(client: Client, model: str) -> None:
+    outcome = await client.generate(model=model, dry_run=True, prompt="a red lake " * 40)
+    (adjustment,) = outcome.of("plan")[0].adjustments
+
+    assert (adjustment.field, adjustment.requested, adjustment.used) == ("prompt", "121 tokens", "16 tokens")
+
+
 async def test_previews_come_when_asked_for(client: Client) -> None:
     outcome = await client.generate(preview_every=2, steps=5)
 

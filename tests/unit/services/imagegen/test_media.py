@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.imagegen.domain import AdapterChoice, ImageFormat, Job
+from services.imagegen.domain import AdapterChoice, Adjustment, ImageFormat, Job
 from services.imagegen.media import encode, encode_preview, record
 
+VERSIONS = {"atelier": "1.2", "torch": "2.13"}
+CHANGE = Adjustment("width", "99", "96", "steps of 16")
 JOB = Job("a lake,\nat dusk", "fog", 96, 64, 20, 4.5, 7, "flow_euler", (AdapterChoice("lora", 0.5),))
 
 
@@ -33,19 +35,21 @@ async def test_quality_counts(format: ImageFormat) -> None:
 
 
 async def test_a_png_tells_how_it_was_made() -> None:
-    data = await encode(noise(8, 8), ImageFormat.PNG, 90, record(JOB, "sketch", "models/sketch", "1.2"))
+    data = await encode(noise(8, 8), ImageFormat.PNG, 90, record(JOB, "sketch", "models/sketch", VERSIONS, [CHANGE]))
     text = Image.open(io.BytesIO(data)).info
 
     assert text["parameters"] == (
         "a lake,\nat dusk\nNegative prompt: fog\n"
         "Steps: 20, Sampler: flow_euler, CFG scale: 4.5, Seed: 7, Size: 96x64, Model: sketch, Version: atelier 1.2"
     )
-    assert json.loads(text["atelier"])["adapters"] == {"lora": 0.5}
+    facts = json.loads(text["atelier"])
+    assert (facts["adapters"], facts["versions"]) == ({"lora": 0.5}, VERSIONS)
+    assert facts["adjustments"] == [{"field": "width", "requested": "99", "used": "96", "reason": "steps of 16"}]
 
 
 async def test_any_language_fits_into_the_record() -> None:
     job = Job("山の湖 🏔", "", 8, 8, 1, 1.0, 0)
-    data = await encode(noise(8, 8), ImageFormat.PNG, 90, record(job, "sketch", "", "1"))
+    data = await encode(noise(8, 8), ImageFormat.PNG, 90, record(job, "sketch", "", VERSIONS, []))
 
     assert Image.open(io.BytesIO(data)).info["parameters"].startswith("山の湖 🏔\n")
 

@@ -42,3 +42,19 @@ def test_a_mask_has_the_size_of_its_picture() -> None:
 
 def test_a_mask_is_grey() -> None:
     assert np.array_equal(read_mask(file(), 8, 4), np.full((4, 8), 255))
+
+
+def test_a_photograph_is_turned_as_it_was_held() -> None:
+    image, file = Image.new("RGB", (8, 4)), io.BytesIO()
+    exif = image.getexif()
+    exif[274] = 6  # orientation: a quarter turn
+    image.save(file, "JPEG", exif=exif)
+
+    assert read_picture(file.getvalue()).shape == (8, 4, 3)
+
+
+def test_broken_notes_on_how_it_was_held_are_no_reason_to_refuse_a_photograph() -> None:
+    image, file = Image.new("RGB", (8, 4)), io.BytesIO()
+    image.save(file, "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+
+    assert read_picture(file.getvalue()).shape == (4, 8, 3)
