@@ -14,6 +14,7 @@ Ask: TypeAlias = Callable[[AsyncClient], Awaitable[str]]
 """Makes a request and returns its answer in short; the same request has the same answer, always."""
 
 _TIMEOUT_S = 60.0
+_PATIENCE_S = 300.0
 _PROMPT = "a red circle on a white background"
 _TEXT = "Good evening, this is a test of the studio."
 
@@ -94,12 +95,15 @@ class Load:
         return [each for each in self.outcomes if each.began >= began]
 
     async def answered(self, kinds: Sequence[str], began: float) -> None:
-        """Wait until each of `kinds` has an answer to a request that began at `began` or later."""
+        """Wait until each of `kinds` has an answer to a request that began at `began` or later.
+
+        Raises `TimeoutError` if that takes five minutes.
+        """
 
         def all_answered() -> bool:
             return {each.kind for each in self.since(began) if not each.error} >= set(kinds)
 
-        async with self._answered:
+        async with asyncio.timeout(_PATIENCE_S), self._answered:
             await self._answered.wait_for(all_answered)
 
     async def _client(self, kind: str, period_s: float) -> None:
