@@ -84,7 +84,7 @@ async def _told(name: str, scenario: Awaitable[list[Figure]]) -> list[Figure]:
 
 
 def main(names: Sequence[str], minutes: float) -> None:
-    """Run the scenarios called `names`, all if there are none, and write bench/results/soak.json if it was all."""
+    """Run the scenarios called `names`, all if there are none, and write bench/results/soak.json."""
     known = scenarios(minutes)
     if not Path(faults.FAKETIME).exists():
         print("clock-jump is left out: it needs Debian's package libfaketime")
@@ -95,8 +95,8 @@ def main(names: Sequence[str], minutes: float) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, most), most))
     chosen = {name: each for name, each in known.items() if not names or name in names}
     figures = asyncio.run(soak(chosen, min(_CALIBRATE_S, 60 * minutes)))
-    if not names:
-        write("soak", figures, command=f"make soak MINUTES={minutes:g}")
+    which = f' ARGS="{" ".join(names)}"' if names else ""
+    write("soak", figures, command=f"make soak MINUTES={minutes:g}{which}")
 
 
 if __name__ == "__main__":
