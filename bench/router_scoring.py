@@ -8,6 +8,7 @@ bundled model is real; Qwen2.5 0.5B and 1.5B have their full size and random wei
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,14 @@ _AIM_RATIO, _AIM_BUNDLED_MS = ">= 10", "< 15"
 def run() -> list[Figure]:
     """Measure one model after the other."""
     torch.set_num_threads(1)
-    return [figure for name, load, rounds in _models() for figure in measure(name, load(), rounds)]
+    return [figure for name, load, samples in _models() for figure in measure(name, load(), samples)]
 
 
 def _models() -> Iterator[tuple[str, Callable[[], Any], int]]:
-    yield "bundled model", lambda: AutoModelForCausalLM.from_pretrained(_BUNDLED, dtype=torch.float32), 10
-    yield "Qwen2.5-0.5B, random weights", lambda: _random(896, 4864, layers=24, heads=14), 1
-    yield "Qwen2.5-1.5B, random weights", lambda: _random(1536, 8960, layers=28, heads=12), 1
+    """Yield name, loader and number of samples."""
+    yield "bundled model", lambda: AutoModelForCausalLM.from_pretrained(_BUNDLED, dtype=torch.float32), 30
+    yield "Qwen2.5-0.5B, random weights", lambda: _random(896, 4864, layers=24, heads=14), 3
+    yield "Qwen2.5-1.5B, random weights", lambda: _random(1536, 8960, layers=28, heads=12), 3
 
 
 def _random(width: int, inner: int, *, layers: int, heads: int) -> Any:
@@ -59,8 +61,9 @@ def _random(width: int, inner: int, *, layers: int, heads: int) -> Any:
     return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
 
 
-def measure(name: str, model: Any, rounds: int) -> list[Figure]:
-    """Return the figures of one model; every round takes each prompt once."""
+def measure(name: str, model: Any, samples: int) -> list[Figure]:
+    """Return the figures of one model."""
+    prompts = list(islice(cycle(_PROMPTS), samples))
     tokenizer = AutoTokenizer.from_pretrained(_BUNDLED)
     engine, candidates = CausalLmEngine(model.eval(), tokenizer), load_set("studio").candidates
     baseline = _Json(model, tokenizer, selection_prompt(candidates, ""))
@@ -71,8 +74,8 @@ def measure(name: str, model: Any, rounds: int) -> list[Figure]:
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     engine.choose(candidates, ["warm-up"])
-    on_core = [_seconds(ways["scoring"], prompt, time.thread_time) for prompt in _PROMPTS * rounds]
-    for prompt in _PROMPTS * rounds:
+    on_core = [_seconds(ways["scoring"], prompt, time.thread_time) for prompt in prompts]
+    for prompt in prompts:
         for way, ask in ways.items():
             seconds[way].append(_seconds(ask, prompt, time.perf_counter))
     return _figures(name, seconds, on_core)

@@ -1,6 +1,7 @@
 """Brings engines to the device: finds the weights, builds model and tokenizer, on the device thread."""
 
 import logging
+import time
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,11 @@ from services.rewrite_llm.domain import ModelUnavailable
 from services.rewrite_llm.ports import Engine
 
 logger = logging.getLogger(__name__)
+
+_USUAL_BUDGET_S = 0.25
+"""What the router gives by default."""
+_RESERVE_S = 0.1
+"""What is kept of the budget for answering without the model."""
 
 
 class EngineLoader:
@@ -70,7 +76,7 @@ class EngineLoader:
             on_progress(0.8)
             yield
             engine = CausalLmEngine(model.to(self._plan.device).eval(), tokenizer)
-            engine.unsafe(["warm-up"])
+            _warm_up(row, engine)
         on_progress(1.0)
         return Loaded(engine, engine.bytes)
 
@@ -89,6 +95,20 @@ class EngineLoader:
 
     def _dtype(self, row: ModelRow) -> str:
         return self._plan.dtype if row.dtype == "auto" else row.dtype
+
+
+def _warm_up(row: ModelRow, engine: Engine) -> None:
+    """Let the engine keep its prefix, then time a question, so that an operator knows what budget the router needs."""
+    engine.unsafe(["warm-up"])
+    began = time.perf_counter()
+    engine.unsafe(["a wide mountain landscape at dawn with a lake, soft light, oil painting"])
+    seconds = time.perf_counter() - began
+    logger.info(
+        "model %s answers in %.2f s here, and a decision asks twice: it needs ATELIER_ROUTER_DECISION_BUDGET_S=%.2f",
+        row.id,
+        seconds,
+        max(_USUAL_BUDGET_S, 3 * seconds + _RESERVE_S),
+    )
 
 
 def _tokenizer(place: str, **options: Any) -> Any:

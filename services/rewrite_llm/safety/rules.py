@@ -9,7 +9,8 @@ from functools import cache
 
 from services.rewrite_llm.domain import Verdict
 from services.rewrite_llm.safety.rows import Category, Rule
-from services.rewrite_llm.text import language
+from services.rewrite_llm.text import inflection
+from services.rewrite_llm.text.language import guess
 from services.rewrite_llm.text.normalise import View, views
 from services.rewrite_llm.text.phrases import Lexicon, Match
 
@@ -38,7 +39,7 @@ _Parts = Mapping[_Part, list[Match[_Use]]]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A rule fired on characters `start` to `end` of the text, for a term of `language`."""
+    """A rule fired on characters `start` to `end` of the text; `replacement` is in `language`."""
 
     category: str
     rule_id: str
@@ -46,6 +47,7 @@ class Hit:
     start: int
     end: int
     replacement: str
+    language: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ class RuleSet:
 
     def find(self, text: str) -> tuple[Hit, ...]:
         """Return every place where a rule fires, in order of appearance, without repetitions."""
-        spoken = cache(lambda: language.guess(text, default=""))
-        hits = {hit for view in views(text) for hit in self._find_in(view, spoken)}
+        spoken = cache(lambda: guess(text, default=""))
+        hits = {hit for view in views(text) for hit in self._find_in(text, view, spoken)}
         return tuple(sorted(hits, key=lambda hit: (hit.start, -hit.end, hit.rule_id)))
 
     def soften(self, text: str) -> str:
@@ -88,7 +90,8 @@ class RuleSet:
         parts, end = [], 0
         for hit in self.find(text):
             if hit.verdict > Verdict.ALLOW and hit.start >= end:
-                parts += [text[end : hit.start], wording(hit)]
+                before, instead = text[end : hit.start], wording(hit)
+                parts += [inflection.with_article(before, instead) if hit.language == "en" else before, instead]
                 end = hit.end
         return " ".join("".join([*parts, text[end:]]).split())
 
@@ -96,15 +99,15 @@ class RuleSet:
         """Return the category in words."""
         return self.categories[category].title if category in self.categories else category
 
-    def _find_in(self, view: View, spoken: Callable[[], str]) -> Iterator[Hit]:
+    def _find_in(self, text: str, view: View, spoken: Callable[[], str]) -> Iterator[Hit]:
         found: dict[int, dict[_Part, list[Match[_Use]]]] = defaultdict(lambda: defaultdict(list))
         for match in self._lexicon.find(view):
             found[match.payload.rule][match.payload.part].append(match)
         for index, parts in found.items():
-            yield from self._hits(*self._rules[index], parts, view, spoken)
+            yield from self._hits(*self._rules[index], parts, text, view, spoken)
 
     def _hits(
-        self, category: Category, rule: Rule, parts: _Parts, view: View, spoken: Callable[[], str]
+        self, category: Category, rule: Rule, parts: _Parts, text: str, view: View, spoken: Callable[[], str]
     ) -> Iterator[Hit]:
         languages: dict[tuple[int, int], list[str]] = defaultdict(list)
         surroundings = _Surroundings(rule, parts)
@@ -113,8 +116,10 @@ class RuleSet:
                 languages[view.span(term.start, term.end)].append(term.payload.language)
         verdict = self._policy.verdict(category, rule)
         for (start, end), codes in languages.items():
+            language = _language(rule, codes, spoken)
+            wording = inflection.agree(rule.replace.get(language, ""), text[start:end], language)
             rule_id = f"{category.category}.{rule.id}"
-            yield Hit(category.category, rule_id, verdict, start, end, _wording(rule, codes, spoken))
+            yield Hit(category.category, rule_id, verdict, start, end, wording, language)
 
 
 def _phrases(rules: Iterable[tuple[Category, Rule]]) -> Iterator[tuple[str, _Use]]:
@@ -165,9 +170,9 @@ class _InOrder:
         return (each for each in self._matches[start:end] if term.distance(each) <= within)
 
 
-def _wording(rule: Rule, languages: Sequence[str], spoken: Callable[[], str]) -> str:
-    """Return the replacement in the term's language; a term of several languages takes the text's."""
+def _language(rule: Rule, languages: Sequence[str], spoken: Callable[[], str]) -> str:
+    """Return the language to replace a term in: its own; that of the text for a term of several."""
     code = languages[0]
     if (len(languages) > 1 or code == ANY) and (spoken() in languages or ANY in languages):
         code = spoken()
-    return rule.replace.get(code, rule.replace.get("en", ""))
+    return code if code in rule.replace else "en"
