@@ -3,7 +3,7 @@
 from servekit.device.arch import ArchVerdict, serves
 from servekit.device.gpu import Gpu, GpuFigures, find_gpu
 from servekit.device.host_tier import ModuleHostTier, host_budget_bytes
-from servekit.device.memory import activate, exercise, free_bytes, out_of_memory_as, release_unused
+from servekit.device.memory import activate, exercise, free_bytes, out_of_memory_as, release_unused, require_bytes
 from servekit.device.plan import DevicePlan, DeviceUnavailable, plan_device
 from servekit.device.tensors import weight_bytes
 
@@ -22,6 +22,7 @@ __all__ = [
     "out_of_memory_as",
     "plan_device",
     "release_unused",
+    "require_bytes",
     "serves",
     "weight_bytes",
 ]

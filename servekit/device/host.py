@@ -34,6 +34,29 @@ def usable_memory(cgroup: Path = CGROUP) -> int:
     return available if limit is None else min(limit, available)
 
 
+def free_memory(cgroup: Path = CGROUP) -> int:
+    """Return the bytes this process may still take: as `usable_memory`, less what the cgroup has taken already.
+
+    Files that the kernel keeps in memory as long as nobody needs the room are not counted as taken.
+    """
+    available = psutil.virtual_memory().available
+    limit, taken = memory_limit(cgroup), memory_taken(cgroup)
+    return available if limit is None or taken is None else max(0, min(limit - taken, available))
+
+
+def memory_taken(cgroup: Path = CGROUP) -> int | None:
+    """Return the bytes the cgroup has taken, without files that may go; None if unknown. Versions 1 and 2."""
+    for folder, current, inactive in (
+        (cgroup, "memory.current", "inactive_file"),
+        (cgroup / "memory", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        text, stat = _read(folder / current), _read(folder / "memory.stat") or ""
+        if text is not None and text.isdecimal():
+            figures = dict(line.split() for line in stat.splitlines())
+            return max(0, int(text) - int(figures.get(inactive, 0)))
+    return None
+
+
 def memory_limit(cgroup: Path = CGROUP) -> int | None:
     """Return the cgroup's memory limit in bytes; None if there is none. Versions 1 and 2."""
     text = _read(cgroup / "memory.max") or _read(cgroup / "memory" / "memory.limit_in_bytes")

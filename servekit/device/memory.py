@@ -5,7 +5,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from servekit.device.host import usable_memory
+from servekit.device.host import free_memory
 from servekit.device.plan import DevicePlan
 from servekit.errors import DeviceOutOfMemory
 
@@ -31,7 +31,7 @@ def activate(plan: DevicePlan) -> None:
 def free_bytes(plan: DevicePlan) -> int:
     """Return the bytes the device has free now (on a CPU: what this process may still use)."""
     if plan.kind == "cpu":
-        return usable_memory()
+        return free_memory()
     import torch
 
     return int(torch.cuda.mem_get_info(plan.device)[0])
@@ -48,6 +48,15 @@ def exercise(plan: DevicePlan) -> None:
         total = (torch.ones(16, device=plan.device) + 1).sum().item()
         if total != 32:
             raise RuntimeError(f"1 + 1 gave {total / 16} on {plan.device}")
+
+
+def require_bytes(plan: DevicePlan, wanted_bytes: int) -> None:
+    """Raise `DeviceOutOfMemory` if a CPU's memory has no room for so much more.
+
+    There, memory is handed out beyond what there is, and who uses it is killed; a GPU refuses by itself.
+    """
+    if plan.kind == "cpu" and wanted_bytes > (free := free_bytes(plan)):
+        raise DeviceOutOfMemory(wanted_bytes=wanted_bytes, free_bytes=free)
 
 
 def release_unused(plan: DevicePlan) -> None:

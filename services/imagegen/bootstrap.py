@@ -39,6 +39,7 @@ from services.imagegen.generate import Generate
 from services.imagegen.metrics import ImagegenMetrics
 from services.imagegen.plan import Limits
 from services.imagegen.ports import CountTokens
+from services.imagegen.profiles import fitted
 from services.imagegen.responses import to_model
 from services.imagegen.servicer import ImageServicer
 from services.imagegen.settings import ImagegenSettings
@@ -63,6 +64,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     plan = plan_device(
         settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
     )
+    catalog, changes = fitted(catalog, plan.kind)
     registry = registry or new_registry(SERVICE, VERSION)
     metrics = ImagegenMetrics(registry)
     worker = DeviceWorker("imagegen-device", on_start=partial(activate, plan))
@@ -90,7 +92,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     metrics.expect({model: catalog.get(model).fallback for model in offered})
     metrics.models.expect({catalog.get(model).weights for model in offered})
     export_state(SERVICE, registry, plan, admission, residency, worker, find_gpu(plan))
-    life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden)
+    life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden, changes)
 
     def register(server: grpc.aio.Server) -> list[str]:
         servicer = ImageServicer(generate, settings.chunk_bytes)
@@ -122,12 +124,15 @@ class _Life:
     warm: tuple[ModelRow, ...]
     plan: DevicePlan
     hidden: dict[str, str]
+    changes: dict[str, str]
 
     async def start(self) -> None:
         """Start the device thread and make the warm models ready."""
         logger.info("device %s", self.plan.describe())
         for model, reason in self.hidden.items():
             logger.info("model %s is not offered: %s", model, reason)
+        for model in self.changes.keys() - self.hidden.keys():
+            logger.info("model %s on this device: %s", model, self.changes[model])
         await self.worker.start()
         await self.residency.start()
         if self.safety is not None:

@@ -111,6 +111,15 @@ class Refiner(Weights):
         return file.split("/", maxsplit=1)[0] not in self.SHARED
 
 
+class OnCpu(_Row):
+    """What is usual for a model on a CPU, where every step is dear. A request may ask for anything else."""
+
+    steps: int = Field(ge=1)
+    """Default steps, where they are fewer than elsewhere."""
+    refine: bool = False
+    """Whether the refiner runs unless a request says."""
+
+
 class ModelRow(Weights):
     """One model of the catalog."""
 
@@ -145,6 +154,8 @@ class ModelRow(Weights):
     refiner: Refiner | None = None
     refine: bool = True
     """Whether the refiner runs unless a request says."""
+    on_cpu: OnCpu | None = None
+    """What is usual on a CPU; the same as elsewhere if unset."""
     exclusive: bool = False
     """True if everything else leaves the device before this is loaded."""
     fallback: str = ""

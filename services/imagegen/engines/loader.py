@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from servekit.device import DevicePlan, out_of_memory_as, release_unused
+from servekit.device import DevicePlan, out_of_memory_as, release_unused, require_bytes
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
@@ -103,6 +103,7 @@ class EngineLoader:
         reader = read if self._converted_dir is None else ConvertedWeights(self._converted_dir).load
         load = partial(load_pipeline, device=self._plan.device, dtype_name=dtype, reader=reader)
         share = 1.0 if refiner is None else 1 - REFINER_SHARE
+        require_bytes(self._plan, row.estimated_bytes(dtype))
         with out_of_memory_as(self._plan, row.estimated_bytes(dtype)):
             base = yield from load(folders, on_progress=lambda done: on_progress(done * share))
             refining = None

@@ -4,7 +4,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from servekit.device.host import cpu_quota, memory_limit, usable_cores, usable_memory
+from servekit.device.host import cpu_quota, free_memory, memory_limit, usable_cores, usable_memory
 
 
 def write(root: Path, **files: str) -> Path:
@@ -51,3 +51,20 @@ def test_usable_cores_respect_quota_affinity_and_machine(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
     assert usable_cores(tmp_path) == 6
     assert usable_cores(write(tmp_path, cpudotmax="300000 100000")) == 3
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_the_cgroup_has_taken_is_not_free(tmp_path: Path, version: int) -> None:
+    limit, current, file = {
+        1: ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    stat = f"{current.rpartition('/')[0]}/memory.stat".lstrip("/")
+    for name, text in {limit: "1000000\n", current: "700000\n", stat: f"anon 5\n{file} 200000\n"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert free_memory(tmp_path) == 500_000
+
+
+def test_without_a_limit_the_machine_s_memory_is_free(tmp_path: Path) -> None:
+    assert free_memory(tmp_path) > 10**6

@@ -1,0 +1,135 @@
+"""imagegen with the bundled model: as a server of its own, and its engine with nothing around it.
+
+`python -m bench._imagegen` serves with continuous batching and prints the address; with the argument `whole` the same
+server batches whole pictures: who comes while a batch is under way waits for its end.
+"""
+
+import asyncio
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+from unittest.mock import patch
+
+import uvloop
+
+from atelier.imagegen.v1 import image_service_pb2
+
+if TYPE_CHECKING:
+    from atelier.imagegen.v1.image_service_pb2_grpc import ImageServiceAsyncStub
+
+Stub: TypeAlias = "ImageServiceAsyncStub"
+
+MODEL = "sketch"
+SIDE = 96
+WIDTH = 8
+"""Pictures that share a forward pass at most."""
+CLIENTS = 16
+PROMPT = "a red boat on a blue lake"
+GUIDANCE = 3.5
+
+
+def patient() -> None:
+    """Have torch's threads sleep while they wait, here and in servers started from here. Call it before torch comes."""
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def request(seed: int, steps: int, side: int = SIDE) -> image_service_pb2.GenerateRequest:
+    """Return a request for one picture."""
+    return image_service_pb2.GenerateRequest(
+        prompt=PROMPT, model=MODEL, seed=seed, steps=steps, guidance=GUIDANCE, width=side, height=side
+    )
+
+
+async def picture(stub: Stub, seed: int, steps: int, side: int = SIDE) -> bytes:
+    """Ask a server for a picture and return its file. Raises `RuntimeError` if none came."""
+    chunks = [event.chunk.data async for event in stub.Generate(request(seed, steps, side)) if event.HasField("chunk")]
+    if not chunks:
+        raise RuntimeError("the server sent no picture")
+    return b"".join(chunks)
+
+
+class Direct:
+    """The engine that the server has, loaded the same way, with nothing around it."""
+
+    def __init__(self) -> None:
+        import torch
+
+        from servekit.device import plan_device
+        from services.imagegen import reading
+        from services.imagegen.engines import registry
+        from services.imagegen.engines.folders import Folders
+        from services.imagegen.engines.loading import load_pipeline
+        from services.imagegen.engines.parts import Parts
+        from services.imagegen.settings import ImagegenSettings
+
+        plan = plan_device()
+        torch.set_num_threads(plan.threads)
+        row = reading.load(families=registry.FAMILIES).get(MODEL)
+        models_dir = ImagegenSettings.model_fields["models_dir"].default
+        folders = Folders(row.id, row.place, models_dir / row.source, {})
+        steps = load_pipeline(folders, device=plan.device, dtype_name="float32", on_progress=lambda _: None)
+        self.engine = registry.build(Parts(row, _end(steps), lambda name: models_dir / name, WIDTH))
+
+    def pictures(self, seeds: list[int], steps: int, side: int = SIDE) -> list[bytes]:
+        """Make pictures in one batch from beginning to end and return their files."""
+        from PIL import Image
+
+        from services.imagegen.domain import Job
+
+        jobs = [Job(PROMPT, "", side, side, steps=steps, guidance=GUIDANCE, seed=seed) for seed in seeds]
+        states = [self.engine.prepare(job) for job in jobs]
+        while states[0].done < states[0].total:
+            self.engine.step(states, lambda _: None)
+        files = []
+        for state in states:
+            file = io.BytesIO()
+            Image.fromarray(self.engine.finish(state).pixels).save(file, "PNG")
+            files.append(file.getvalue())
+        return files
+
+
+def _end(steps: Any) -> Any:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+async def _serve(*, whole: bool) -> None:
+    from prometheus_client import CollectorRegistry
+
+    from services.imagegen import batching
+    from services.imagegen.bootstrap import build
+    from services.imagegen.engines import loader
+    from services.imagegen.settings import ImagegenSettings
+
+    class WholePictures(batching.Batcher):
+        """Takes nobody in while pictures are under way."""
+
+        def _join_and_leave(self) -> None:
+            waiting = []
+            if self._active:
+                waiting, self._inbox = list(self._inbox), type(self._inbox)()
+            super()._join_and_leave()
+            self._inbox.extend(waiting)
+
+    if whole:
+        patch.object(loader, "Batcher", WholePictures).start()
+    settings = ImagegenSettings(
+        port=0,
+        metrics_port=None,
+        models=(MODEL,),
+        warm=(MODEL,),
+        max_batch=WIDTH,
+        max_running=CLIENTS,
+        queue_limit=1000,
+    )
+    async with build(settings, CollectorRegistry()).serving() as address:
+        print(address, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(whole="whole" in sys.argv))
