@@ -14,9 +14,13 @@ from tests.unit.services.imagegen import rows
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
 
 
+FAMILIES = pytest.mark.parametrize("base", [rows.GENERIC, rows.Z_IMAGE, rows.QWEN_IMAGE], ids=lambda base: base["id"])
+
+
+@FAMILIES
 @pytest.mark.parametrize("last", [1, 2, 3])
-def test_it_stops_at_the_step_that_is_refused(build: Build, last: int) -> None:
-    engine = build(rows.GENERIC)
+def test_it_stops_at_the_step_that_is_refused(build: Build, base: dict[str, Any], last: int) -> None:
+    engine = build(base)
     state = engine.prepare(runs.job())
 
     def refuse(each: State) -> None:
@@ -40,3 +44,30 @@ def test_the_picture_is_the_library_s(build: Build, load: Load) -> None:
     pixels = runs.alone(build(rows.GENERIC), runs.job(negative_prompt="a blue tree")).pixels
 
     assert runs.apart(pixels, expected) == 0
+
+
+def test_z_image_is_the_library_s(build: Build, load: Load) -> None:
+    call: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "guidance_scale": 0.0}
+    expected = oracle.picture(load(rows.row(rows.Z_IMAGE)), **call, max_sequence_length=32)
+
+    assert runs.apart(runs.alone(build(rows.Z_IMAGE), runs.job(guidance=0.0)).pixels, expected) == 0
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_qwen_image_s_guidance_is_by_a_second_pass(build: Build, load: Load, guidance: float) -> None:
+    call: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "max_sequence_length": 32}
+    expected = oracle.picture(
+        load(rows.row(rows.QWEN_IMAGE)), **call, true_cfg_scale=guidance, negative_prompt="a blue tree"
+    )
+
+    job = runs.job(guidance=guidance, negative_prompt="a blue tree")
+
+    assert runs.apart(runs.alone(build(rows.QWEN_IMAGE), job).pixels, expected) == 0
+
+
+@FAMILIES
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(build: Build, base: dict[str, Any]) -> None:
+    engine, again = build(base), runs.job()
+
+    assert runs.apart(runs.alone(engine, again).pixels, runs.alone(engine, again).pixels) == 0
+    assert runs.apart(runs.alone(engine, again).pixels, runs.alone(engine, runs.job(seed=8)).pixels) > 0

@@ -51,7 +51,7 @@ def save_flux(folder: Path, *, seed: int = 0, guidance_embeds: bool = False) -> 
     torch.manual_seed(seed)
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=True),
-        vae=_vae(),
+        vae=vae(),
         text_encoder=_clip(),
         tokenizer=_clip_tokenizer(),
         text_encoder_2=_t5(),
@@ -72,7 +72,8 @@ def save_flux(folder: Path, *, seed: int = 0, guidance_embeds: bool = False) -> 
     return folder
 
 
-def _vae(channels: int = 4) -> AutoencoderKL:
+def vae(channels: int = 4) -> AutoencoderKL:
+    """Return an autoencoder of flow models."""
     return AutoencoderKL(
         block_out_channels=(16, 16),
         layers_per_block=1,
@@ -223,7 +224,7 @@ def save_sd3(folder: Path, *, seed: int = 0, t5: bool = True, dynamic: bool = Fa
             out_channels=16,
         ),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=dynamic),
-        vae=_vae(channels=16),
+        vae=vae(channels=16),
         text_encoder=CLIPTextModelWithProjection(_clip_config()).eval(),
         tokenizer=_clip_tokenizer(),
         text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),
@@ -240,7 +241,7 @@ def save_hidream(folder: Path, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     pipeline = HiDreamImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=_vae(),
+        vae=vae(),
         text_encoder=CLIPTextModelWithProjection(_clip_config()).eval(),
         tokenizer=_clip_tokenizer(),
         text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),

@@ -58,6 +58,17 @@ GENERIC: dict[str, Any] = {
     "family": "generic",
     "capabilities": ["text_to_image", "negative_prompt"],
 }
+_FLOWING: dict[str, Any] = {**GENERIC, "schedulers": ["flow_euler"], "max_tokens": 32}
+Z_IMAGE = {
+    **_FLOWING,
+    "id": "tiny_z_image",
+    "display_name": "Tiny Z-Image",
+    "source": "tiny_z_image",
+    "capabilities": ["text_to_image"],
+    "guidance": {"default": 0, "min": 0, "max": 0},
+    "cfg": "embedded",
+}
+QWEN_IMAGE = {**_FLOWING, "id": "tiny_qwen_image", "display_name": "Tiny Qwen-Image", "source": "tiny_qwen_image"}
 
 
 def row(base: dict[str, Any], **changes: Any) -> ModelRow:
