@@ -11,11 +11,14 @@ SAY ?= Welcome to the studio. A prompt goes in, a picture comes out.
 export PROMPT SAY
 NAME ?=
 ARGS ?=
+BASE ?=
+VARIANT ?= cpu
+SERVICES ?= router voice rewrite_llm imagegen
 MINUTES ?= 30
 SOURCES := servekit services atelier_client recipes evals bench deploy/envoy deploy/grafana deploy/local deploy/prometheus tests
 
 .PHONY: soak help setup demo run test lint fix protos bench doctor clean packages train-sketch train-sketch-qwen eval eval-sketch \
-	test-unit test-contract test-integration test-e2e test-ops packages-ops dashboards
+	test-unit test-contract test-integration test-e2e test-ops packages-ops dashboards images test-images packages-images
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 20
@@ -77,6 +80,21 @@ packages: # Debian packages that tests call
 
 packages-ops: # Prometheus and Alertmanager; a package of Debian starts no daemon where policy-rc.d forbids it
 	@command -v promtool amtool >/dev/null || { apt-get update -q && deploy/prometheus/install.sh; }
+
+packages-images: # a builder and a runtime of containers that need no daemon
+	@command -v buildah podman mmdebstrap runc catatonit >/dev/null || { apt-get update -q && \
+		apt-get install -y -q --no-install-recommends buildah podman mmdebstrap runc catatonit conmon netavark aardvark-dns; }
+
+images: packages-images ## build the four images with buildah, on a base made here; BASE=… names another, VARIANT=cuda the GPU ones
+	@set -e; base="$(BASE)"; \
+	if [ -z "$$base" ]; then base=localhost/atelier/base:bookworm; buildah inspect "$$base" >/dev/null 2>&1 || deploy/docker/base.sh "$$base"; fi; \
+	for service in $(SERVICES); do \
+		BASE="$$base" deploy/docker/build.sh "$$service" $(VARIANT) "localhost/atelier/$${service//_/-}:dev"; \
+	done
+	@buildah images | grep localhost/atelier/
+
+test-images: setup packages-images ## the built images: size, user, health check, drain (after `make images`; not in `make test`, it takes a builder)
+	$(BIN)/pytest tests/images $(ARGS)
 
 test-unit: setup ## fast tests without torch
 	$(BIN)/pytest tests/unit $(ARGS)
