@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import json
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -127,6 +128,17 @@ async def test_a_browser_speaks_grpc_web(edge: Edge) -> None:
     assert (answer.code, flag) == (200, 0)
     assert router_service_pb2.RouteResponse.FromString(answer.body[5 : 5 + length]).routed.model == "sketch_landscape"
     assert b"grpc-status:0" in trailers
+
+
+async def test_nobody_from_outside_names_himself(edge: Edge, studio: Studio) -> None:
+    async with grpc.aio.insecure_channel(edge.address) as channel:
+        stub = router_service_pb2_grpc.RouterServiceStub(channel)
+        request = router_service_pb2.ListBackendsRequest()
+        call = stub.ListBackends(request, metadata=(("x-atelier-caller", "mallory"),))
+        await call
+        request_id = dict(await call.trailing_metadata())["x-request-id"]
+    lines = map(json.loads, (studio.log_dir / "router.log").read_text().splitlines())
+    assert [line["caller"] for line in lines if line.get("request_id") == request_id] == [""]
 
 
 async def test_who_calls_too_often_is_told_so_in_his_own_protocol(studio: Studio, tmp_path: Path) -> None:
