@@ -168,7 +168,7 @@ class Generate:
         accepted = await self._attempts.make(course)
         for stage, seconds in course.stages.items():
             run.took(stage, seconds)
-            self._metrics.stage_seconds.labels(course.row.id, stage).observe(seconds, tracing.exemplar())
+            self._metrics.took(course.row.id, stage, seconds)
         if accepted is None:
             cause = course.attempts[-1].cause
             if cause is None:
@@ -193,7 +193,7 @@ class Generate:
         """Note a stage that ends now."""
         now = self._clock()
         run.took(stage, seconds)
-        self._metrics.stage_seconds.labels(model, stage).observe(seconds, tracing.exemplar())
+        self._metrics.took(model, stage, seconds)
         tracing.record(stage, now - seconds, now, model=model)
 
     def _stepped(self, run: _Run, index: int, done: int, total: int, preview: Pixels | None) -> None:
