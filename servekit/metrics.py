@@ -5,6 +5,7 @@ import logging
 import platform
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
 
 import grpc
 from prometheus_client import (
@@ -39,6 +40,24 @@ def new_registry(service: str, version: str) -> CollectorRegistry:
 def export_info(registry: CollectorRegistry, name: str, documentation: str, facts: Mapping[str, str]) -> None:
     """Export `facts` as the labels of a constant `<name>_info`, for instance the device that was chosen."""
     Info(name, documentation, registry=registry).info(dict(facts))
+
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class Labelled(Generic[M]):
+    """A metric whose children are kept in a dictionary: prometheus_client's own `labels` costs ten times as much."""
+
+    def __init__(self, metric: M) -> None:
+        self._metric: M = metric
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def labels(self, *values: str) -> M:
+        """Return the child with these values, in the order of the label names."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = self._metric.labels(*values)
+        return child
 
 
 class LoopMetrics:

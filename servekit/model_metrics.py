@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from servekit.admission import Admission
 from servekit.device import DevicePlan, Gpu, GpuFigures
-from servekit.metrics import export_info
+from servekit.metrics import Labelled, export_info
 from servekit.residency import (
     EvictReason,
     LoadFailed,
@@ -88,18 +88,21 @@ class ModelMetrics:
         self.evicted_age_seconds.labels(model, reason).observe(event.age_s)
         self.unload_seconds.labels(model).observe(event.seconds)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(f"{self._name}_{name}", documentation, ("model", *labels), registry=self._registry)
+    def _counter(self, name: str, documentation: str, *labels: str) -> Labelled[Counter]:
+        return Labelled(Counter(f"{self._name}_{name}", documentation, ("model", *labels), registry=self._registry))
 
-    def _histogram(self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    def _histogram(
+        self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str
+    ) -> Labelled[Histogram]:
         labelled = ("model", *labels)
-        return Histogram(f"{self._name}_{name}", documentation, labelled, registry=self._registry, buckets=buckets)
+        metric = Histogram(f"{self._name}_{name}", documentation, labelled, registry=self._registry, buckets=buckets)
+        return Labelled(metric)
 
 
-def queue_wait_histogram(service: str, registry: CollectorRegistry, label: str) -> Histogram:
+def queue_wait_histogram(service: str, registry: CollectorRegistry, label: str) -> Labelled[Histogram]:
     """Return `<service>_queue_wait_seconds`, by `label`: what requests wait for."""
     name = f"{service}_queue_wait_seconds"
-    return Histogram(name, "Seconds in the queue.", (label,), registry=registry, buckets=_WAIT_SECONDS)
+    return Labelled(Histogram(name, "Seconds in the queue.", (label,), registry=registry, buckets=_WAIT_SECONDS))
 
 
 class StateCollector(Collector):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from servekit import tracing
+from servekit.metrics import Labelled
 from servekit.model_metrics import ModelMetrics, queue_wait_histogram
 
 VERDICTS = ("accepted", "non_finite", "black", "unsafe")
@@ -22,7 +23,6 @@ class ImagegenMetrics:
         self.images = self._counter("imagegen_images_total", "Pictures by outcome: sent or blocked.", "outcome")
         self.steps = self._counter("imagegen_steps_total", "Denoising steps of single pictures.")
         self.stage_seconds = self._histogram("imagegen_stage_seconds", "Seconds by stage of a request.", "stage")
-        self._stages: dict[tuple[str, str], Histogram] = {}
         self.batch_size = self._histogram(
             "imagegen_batch_size", "Pictures that shared a forward pass.", buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
         )
@@ -34,11 +34,13 @@ class ImagegenMetrics:
         self.recoveries = self._counter(
             "imagegen_recoveries_total", "Pictures that were usable after a remedy, by the last remedy.", "remedy"
         )
-        self.fallbacks = Counter(
-            "imagegen_fallbacks_total",
-            "Pictures handed from one model to another.",
-            ("from_model", "to_model"),
-            registry=registry,
+        self.fallbacks = Labelled(
+            Counter(
+                "imagegen_fallbacks_total",
+                "Pictures handed from one model to another.",
+                ("from_model", "to_model"),
+                registry=registry,
+            )
         )
         self.unsafe_score = self._histogram(
             "imagegen_unsafe_score_ratio", "Scores of the safety check, 0 to 1.", buckets=_SHARES
@@ -48,10 +50,7 @@ class ImagegenMetrics:
 
     def took(self, model: str, stage: str, seconds: float) -> None:
         """Take the seconds of a stage, tied to the trace of the call being served."""
-        histogram = self._stages.get((model, stage))
-        if histogram is None:  # looking labels up costs more than measuring
-            histogram = self._stages[model, stage] = self.stage_seconds.labels(model, stage)
-        histogram.observe(seconds, tracing.exemplar())
+        self.stage_seconds.labels(model, stage).observe(seconds, tracing.exemplar())
 
     def step_observer(self, model: str) -> Callable[[int, float], None]:
         """Return what takes the width and the seconds of each step of a model, its metrics looked up once."""
@@ -77,10 +76,10 @@ class ImagegenMetrics:
                 self.recoveries.labels(model, remedy)
             self.unsafe_score.labels(model)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(name, documentation, ("model", *labels), registry=self._registry)
+    def _counter(self, name: str, documentation: str, *labels: str) -> Labelled[Counter]:
+        return Labelled(Counter(name, documentation, ("model", *labels), registry=self._registry))
 
     def _histogram(
         self, name: str, documentation: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
-    ) -> Histogram:
-        return Histogram(name, documentation, ("model", *labels), registry=self._registry, buckets=buckets)
+    ) -> Labelled[Histogram]:
+        return Labelled(Histogram(name, documentation, ("model", *labels), registry=self._registry, buckets=buckets))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from servekit.metrics import Labelled
 from servekit.model_metrics import ModelMetrics, queue_wait_histogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -21,12 +22,14 @@ class RewriteMetrics:
             "source",
             "defaulted",
         )
-        self.margin = Histogram(
-            "rewrite_selection_margin_ratio",
-            "Difference of the two best shares.",
-            ("source",),
-            registry=registry,
-            buckets=_SHARES,
+        self.margin = Labelled(
+            Histogram(
+                "rewrite_selection_margin_ratio",
+                "Difference of the two best shares.",
+                ("source",),
+                registry=registry,
+                buckets=_SHARES,
+            )
         )
         self.screenings = self._counter(
             "rewrite_screenings_total", "Prompts screened, by verdict and who judged.", "verdict", "source"
@@ -40,22 +43,26 @@ class RewriteMetrics:
         self.degraded = self._counter(
             "rewrite_llm_degraded_total", "Questions that the language model left unanswered, by cause.", "cause"
         )
-        self.stage_seconds = Histogram(
-            "rewrite_stage_seconds", "Seconds by use case.", ("stage",), registry=registry, buckets=_SECONDS
+        self.stage_seconds = Labelled(
+            Histogram("rewrite_stage_seconds", "Seconds by use case.", ("stage",), registry=registry, buckets=_SECONDS)
         )
-        self.llm_seconds = Histogram(
-            "rewrite_llm_seconds",
-            "Seconds of the language model by task.",
-            ("task",),
-            registry=registry,
-            buckets=_SECONDS,
+        self.llm_seconds = Labelled(
+            Histogram(
+                "rewrite_llm_seconds",
+                "Seconds of the language model by task.",
+                ("task",),
+                registry=registry,
+                buckets=_SECONDS,
+            )
         )
-        self.llm_batch_size = Histogram(
-            "rewrite_llm_batch_size",
-            "Questions that shared a forward pass.",
-            ("task",),
-            registry=registry,
-            buckets=(1, 2, 4, 8, 16, 32),
+        self.llm_batch_size = Labelled(
+            Histogram(
+                "rewrite_llm_batch_size",
+                "Questions that shared a forward pass.",
+                ("task",),
+                registry=registry,
+                buckets=(1, 2, 4, 8, 16, 32),
+            )
         )
         self.queue_wait_seconds = queue_wait_histogram("rewrite", registry, "stage")
         self.models = ModelMetrics("rewrite", registry)
@@ -68,5 +75,5 @@ class RewriteMetrics:
             self.rewrites.labels(verdict, "rules")
         self.models.expect(models)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(name, documentation, labels, registry=self._registry)
+    def _counter(self, name: str, documentation: str, *labels: str) -> Labelled[Counter]:
+        return Labelled(Counter(name, documentation, labels, registry=self._registry))

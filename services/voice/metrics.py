@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from servekit.metrics import Labelled
 from servekit.model_metrics import ModelMetrics, queue_wait_histogram
 
 _SECONDS = (0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -30,15 +31,22 @@ class VoiceMetrics:
         self.sentences = self._counter("voice_sentences_total", "Sentences spoken.")
         self.retries = self._counter("voice_retries_total", "Attempts that led to another.", "cause", "remedy")
         self.rejections = self._counter("voice_rejections_total", "Sentences given up, by the last cause.", "cause")
-        self.stage_seconds = Histogram(
-            "voice_stage_seconds",
-            "Seconds by stage of a request.",
-            ("model", "stage"),
-            registry=registry,
-            buckets=_SECONDS,
+        self.stage_seconds = Labelled(
+            Histogram(
+                "voice_stage_seconds",
+                "Seconds by stage of a request.",
+                ("model", "stage"),
+                registry=registry,
+                buckets=_SECONDS,
+            )
         )
-        self._mode = Gauge(
-            "voice_engine_mode", "1 for the device mode in which an engine runs.", ("model", "mode"), registry=registry
+        self._mode = Labelled(
+            Gauge(
+                "voice_engine_mode",
+                "1 for the device mode in which an engine runs.",
+                ("model", "mode"),
+                registry=registry,
+            )
         )
         self._mode_fallbacks = self._counter(
             "voice_engine_mode_fallbacks_total", "Device modes that failed at run time.", "before", "mode"
@@ -61,8 +69,8 @@ class VoiceMetrics:
             self._mode_fallbacks.labels(model, before, mode).inc()
         self._mode.labels(model, mode).set(1)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(name, documentation, ("model", *labels), registry=self._registry)
+    def _counter(self, name: str, documentation: str, *labels: str) -> Labelled[Counter]:
+        return Labelled(Counter(name, documentation, ("model", *labels), registry=self._registry))
 
-    def _histogram(self, name: str, documentation: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, documentation, ("model",), registry=self._registry, buckets=buckets)
+    def _histogram(self, name: str, documentation: str, buckets: tuple[float, ...]) -> Labelled[Histogram]:
+        return Labelled(Histogram(name, documentation, ("model",), registry=self._registry, buckets=buckets))

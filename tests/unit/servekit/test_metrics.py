@@ -2,9 +2,9 @@ import asyncio
 
 import grpc
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
-from servekit.metrics import GrpcMetrics, LoopMetrics, MethodMetrics, export_info, new_registry
+from servekit.metrics import GrpcMetrics, Labelled, LoopMetrics, MethodMetrics, export_info, new_registry
 
 LABELS = {"grpc_type": "unary", "grpc_service": "a.B", "grpc_method": "C"}
 
@@ -70,3 +70,17 @@ async def test_tasks_are_counted_from_any_thread_as_they_come_and_go(registry: C
         waiting.set()
     after = await asyncio.to_thread(registry.get_sample_value, "asyncio_tasks")
     assert (before, during, after) == (1, 2, 1)  # this test is a task itself
+
+
+def test_a_labelled_metric_is_the_same_for_the_same_labels(registry: CollectorRegistry) -> None:
+    counter = Labelled(Counter("cups_total", "Cups.", ("colour",), registry=registry))
+    counter.labels("blue").inc()
+    counter.labels("blue").inc()
+    counter.labels("red").inc()
+    assert registry.get_sample_value("cups_total", {"colour": "blue"}) == 2
+    assert registry.get_sample_value("cups_total", {"colour": "red"}) == 1
+
+
+def test_a_labelled_metric_refuses_other_numbers_of_labels(registry: CollectorRegistry) -> None:
+    with pytest.raises(ValueError, match="Incorrect label count"):
+        Labelled(Counter("cups_total", "Cups.", ("colour",), registry=registry)).labels("blue", "round")
