@@ -88,6 +88,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.save_flux(folder / "tiny_flux")
     tiny.save_flux(folder / "other_flux", seed=5)
     tiny.save_sdxl(folder / "tiny_sdxl")
+    tiny.save_refiner(folder / "tiny_refiner")
     tiny.damage(tiny.save_flux(folder / "nan_flux"), nan=True)
     tiny.damage(tiny.save_flux(folder / "black_flux"), nan=False)
     tiny.save_lora(folder / "tiny_flux", folder / "tiny_lora")
@@ -112,7 +113,7 @@ FLUX_ROWS: dict[str, dict[str, Any]] = {
 def catalog_file(tmp_path: Path) -> Path:
     """Return a catalog of the tiny pipelines and of some that cannot be had."""
     models = [{**rows.FLUX, "source": model, "id": model, **changes} for model, changes in FLUX_ROWS.items()]
-    models += [rows.SDXL, rows.GENERIC]
+    models += [rows.SDXL, rows.REFINED, rows.GENERIC]
     adapter = {"id": "tiny_lora", "base": "tiny_flux", "source": "tiny_lora", "license": "MIT"}
     file = tmp_path / "tiny.toml"
     file.write_text(_toml("model", models) + _toml("adapter", [adapter]))

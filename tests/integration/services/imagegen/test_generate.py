@@ -186,6 +186,41 @@ async def test_a_picture_can_start_from_a_picture(client: Client) -> None:
     assert second.files != first.files
 
 
+def png(image: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
+@pytest.mark.parametrize("model", ["tiny_flux", "tiny_sdxl"])
+async def test_only_the_masked_part_of_a_picture_is_painted_anew(client: Client, model: str) -> None:
+    picture = (await client.generate()).files[0]
+
+    async def painted(mask: Pixels, prompt: str) -> Pixels:
+        source = imagegen_pb2.SourceImage(data=picture, mask=png(mask), strength=0.8)
+        return pixels((await client.generate(model=model, prompt=prompt, source=source)).files[0])
+
+    nothing, everything = np.zeros((32, 32), np.uint8), np.full((32, 32), 255, np.uint8)
+
+    assert runs.apart(await painted(nothing, "a red lake"), await painted(nothing, "a blue tree")) == 0
+    assert runs.apart(await painted(everything, "a red lake"), await painted(everything, "a blue tree")) > 0
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
+async def test_the_refiner_runs_unless_the_request_says_otherwise(client: Client) -> None:
+    usual, on, off = [
+        pixels((await client.generate(model="tiny_refined", steps=10, **asked)).files[0])
+        for asked in ({}, {"refine": True}, {"refine": False})
+    ]
+    base = await client.generate(model="tiny_sdxl", steps=10, refine=True)
+
+    assert runs.apart(usual, on) == 0
+    assert runs.apart(on, off) > 0
+    assert runs.apart(off, pixels(base.files[0])) == 0
+    assert [each.field for each in base.summary.adjustments] == ["refine"]
+
+
 async def test_two_models_are_worked_on_side_by_side(client: Client) -> None:
     outcomes = await asyncio.gather(
         client.generate(steps=10), client.generate(steps=10, model="other_flux"), client.generate(steps=10)
