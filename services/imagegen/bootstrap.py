@@ -69,7 +69,11 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     metrics = ImagegenMetrics(registry)
     worker = DeviceWorker("imagegen-device", on_start=partial(activate, plan))
     store = WeightStore(
-        settings.models_dir, token=_token(settings), download=settings.download, endpoint=settings.hf_endpoint or None
+        settings.models_dir,
+        token=_token(settings),
+        download=settings.download,
+        allow_pickle=settings.allow_pickle,
+        endpoint=settings.hf_endpoint or None,
     )
     offered, hidden = _offered(catalog, store, settings.models)
     residency = _residency(settings, catalog, store, plan, worker, metrics)
@@ -246,6 +250,7 @@ def _residency(
         plan,
         worker,
         max_batch=settings.max_batch,
+        allow_pickle=settings.allow_pickle,
         converted_dir=settings.converted_dir,
         step_observer=metrics.step_observer,
         on_out_of_memory=metrics.models.ran_out_of_memory,

@@ -42,7 +42,13 @@ def main() -> int:
         sys.exit(str(error))
     logs.configure(settings.log_level, settings.log_format)
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
-    store = WeightStore(settings.models_dir, token=token, download=True, endpoint=settings.hf_endpoint or None)
+    store = WeightStore(
+        settings.models_dir,
+        token=token,
+        download=True,
+        allow_pickle=settings.allow_pickle,
+        endpoint=settings.hf_endpoint or None,
+    )
     missing = asyncio.run(prefetch(catalog, settings.models, store))
     for each in missing:
         logger.error("%s", each)

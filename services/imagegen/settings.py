@@ -40,6 +40,8 @@ class ImagegenSettings(BackendSettings):
     """Address of the hub or of a mirror; empty for the public one."""
     download: bool = True
     """Whether missing weights of offered models may be fetched from the hub."""
+    allow_pickle: bool = False
+    """Whether weights without safetensors are read from pickles, which can run code; only for what you trust."""
     logo_sdxl_model_id: str = Field(default="", validation_alias=_also("logo_sdxl_model_id", "LOGO_SDXL_MODEL_ID"))
     """Hub id that replaces the one of `logo_sdxl`; empty keeps the catalog's."""
 

@@ -45,6 +45,7 @@ class EngineLoader:
         *,
         max_batch: int,
         converted_dir: Path | None,
+        allow_pickle: bool = False,
         step_observer: Callable[[str], OnBatch],
         on_out_of_memory: Callable[[str], None],
     ) -> None:
@@ -54,6 +55,7 @@ class EngineLoader:
         self._worker = worker
         self._max_batch = max_batch
         self._converted_dir = converted_dir
+        self._allow_pickle = allow_pickle
         self._step_observer = step_observer
         self._on_out_of_memory = on_out_of_memory
 
@@ -101,7 +103,13 @@ class EngineLoader:
 
         dtype = choose_dtype(row, self._plan)
         reader = read if self._converted_dir is None else ConvertedWeights(self._converted_dir).load
-        load = partial(load_pipeline, device=self._plan.device, dtype_name=dtype, reader=reader)
+        load = partial(
+            load_pipeline,
+            device=self._plan.device,
+            dtype_name=dtype,
+            reader=reader,
+            allow_pickle=self._allow_pickle,
+        )
         share = 1.0 if refiner is None else 1 - REFINER_SHARE
         require_bytes(self._plan, row.estimated_bytes(dtype))
         with out_of_memory_as(self._plan, row.estimated_bytes(dtype)):

@@ -29,11 +29,12 @@ def load_pipeline(
     on_progress: Callable[[float], None],
     shared: Mapping[str, Any] | None = None,
     reader: Reader = read,
+    allow_pickle: bool = False,
 ) -> Generator[None, None, Any]:
     """Load a pipeline and yield between its components; returns the pipeline on the device.
 
     `shared` are components that another pipeline has on the device already; `reader` loads the others. Raises
-    `ModelUnavailable` if files are missing or are no safetensors.
+    `ModelUnavailable` if files are missing, or are no safetensors and pickles are not allowed.
     """
     _be_quiet()
     dtype = getattr(torch, dtype_name)
@@ -48,8 +49,9 @@ def load_pipeline(
             done += size
             on_progress(done / total)
             yield
+        options = {**_options(index), "use_safetensors": None if allow_pickle else True}
         pipeline = DiffusionPipeline.from_pretrained(
-            folders.root, **components, **_options(index), dtype=dtype, use_safetensors=True, local_files_only=True
+            folders.root, **components, **options, dtype=dtype, local_files_only=True
         )
     except _BROKEN as error:
         raise ModelUnavailable(f"{folders.name} cannot be loaded from {folders.place}: {error}") from error

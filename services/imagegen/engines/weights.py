@@ -1,4 +1,4 @@
-"""Where weights are on this disk, and how the hub's get there. Only safetensors, never pickles."""
+"""Where weights are on this disk, and how the hub's get there. Safetensors, and pickles only where that is allowed."""
 
 import asyncio
 import fnmatch
@@ -29,12 +29,14 @@ class WeightStore:
         *,
         token: str | None,
         download: bool,
+        allow_pickle: bool = False,
         endpoint: str | None = None,
         cache: Path | None = None,
     ) -> None:
         self._models_dir = models_dir
         self._token = token
         self._download = download
+        self._allow_pickle = allow_pickle
         self._endpoint = endpoint
         self._cache = cache
 
@@ -118,7 +120,7 @@ class WeightStore:
             info = HfApi(self._endpoint, token=self._token).model_info(
                 weights.hub, revision=weights.revision or None, files_metadata=True
             )
-            files = [each for each in _wanted(info.siblings or ()) if weights.needs(each[0])]
+            files = [each for each in _wanted(info.siblings or (), self._allow_pickle) if weights.needs(each[0])]
             total, done, path = sum(size for _, size in files) or 1, 0, ""
             for file, size in files:
                 token.check()
@@ -144,14 +146,18 @@ def _has_weights(folder: Path) -> bool:
     return any(folder.glob("*.json")) or any(folder.glob("*.safetensors"))
 
 
-def _wanted(siblings: Sequence[Any]) -> list[tuple[str, int]]:
-    files = [(each.rfilename, each.size or 0) for each in siblings]
-    return [
-        (file, size)
-        for file, size in files
-        if any(fnmatch.fnmatch(file, each) for each in _WANTED)
-        and not any(fnmatch.fnmatch(file, each) for each in _UNWANTED)
-    ]
+def _wanted(siblings: Sequence[Any], allow_pickle: bool) -> list[tuple[str, int]]:
+    """Return the files to download with their sizes: pickles only of folders that have no safetensors."""
+    files = {each.rfilename: each.size or 0 for each in siblings if not _fits(each.rfilename, _UNWANTED)}
+    safe = {file for file in files if _fits(file, _WANTED)}
+    if allow_pickle:
+        covered = {Path(file).parent for file in safe if file.endswith(".safetensors")}
+        safe |= {file for file in files if file.endswith(".bin") and Path(file).parent not in covered}
+    return [(file, size) for file, size in files.items() if file in safe]
+
+
+def _fits(file: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(file, each) for each in patterns)
 
 
 def _root(path: Path, file: str) -> Path:

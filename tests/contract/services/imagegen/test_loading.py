@@ -2,9 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from servekit.errors import ModelUnavailable
 from services.imagegen.engines.folders import Folders
@@ -17,10 +19,11 @@ def copy(models_dir: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(models_dir / "tiny_flux", tmp_path / "copy"))
 
 
-def load(folder: Path, fractions: list[float] | None = None) -> None:
+def load(folder: Path, fractions: list[float] | None = None, *, allow_pickle: bool = False) -> None:
     heard = fractions if fractions is not None else []
     folders = Folders("tiny_flux", str(folder), folder, {})
-    list(load_pipeline(folders, device="cpu", dtype_name="float32", on_progress=heard.append))
+    options: dict[str, Any] = {"device": "cpu", "dtype_name": "float32", "allow_pickle": allow_pickle}
+    list(load_pipeline(folders, **options, on_progress=heard.append))
 
 
 def test_progress_goes_from_component_to_component_up_to_one(copy: Path) -> None:
@@ -31,13 +34,22 @@ def test_progress_goes_from_component_to_component_up_to_one(copy: Path) -> None
     assert fractions[-1] == 1.0
 
 
-def test_pickled_weights_are_refused(copy: Path) -> None:
+@pytest.fixture
+def pickled(copy: Path) -> Path:
+    """Return the pipeline with the transformer's weights as a pickle."""
     weights = copy / "transformer" / "diffusion_pytorch_model.safetensors"
-    torch.save({}, weights.with_suffix(".bin"))
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
     weights.unlink()
+    return copy
 
+
+def test_pickled_weights_are_refused(pickled: Path) -> None:
     with pytest.raises(ModelUnavailable, match="tiny_flux"):
-        load(copy)
+        load(pickled)
+
+
+def test_pickled_weights_are_read_where_that_is_allowed(pickled: Path) -> None:
+    load(pickled, allow_pickle=True)
 
 
 @pytest.mark.parametrize("damage", ["model_index.json", "vae/diffusion_pytorch_model.safetensors", "vae/config.json"])

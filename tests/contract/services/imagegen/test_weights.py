@@ -60,6 +60,22 @@ async def test_pickles_are_not_even_downloaded(tmp_path: Path, hub: Hub, models_
     assert not any(name.endswith(".bin") for name in hub.sent)
 
 
+async def test_where_pickles_are_allowed_those_without_safetensors_are_downloaded(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    folder = Path(shutil.copytree(models_dir / "tiny_flux", tmp_path / "repository"))
+    (folder / "transformer" / "diffusion_pytorch_model.safetensors").rename(folder / "transformer" / "weights.bin")
+    (folder / "vae" / "needless.bin").write_bytes(b"pickle")
+    with serving(folder) as hub:
+        await fetch(
+            WeightStore(
+                tmp_path, token=None, download=True, allow_pickle=True, endpoint=hub.address, cache=tmp_path / "cache"
+            )
+        )
+
+    assert [name for name in hub.sent if name.endswith(".bin")] == ["transformer/weights.bin"]
+
+
 @pytest.mark.parametrize(
     ("refusal", "token", "told"),
     [
