@@ -24,13 +24,20 @@ class Reader:
         A text within the catalog's cap of characters may still be too much: digits are read as words. It is halved at
         the space nearest to its middle.
         """
-        tokens = self._tokenizer.encode(text.strip().lower(), languages.code(tag))
+        tokens = self._tokens(text.strip().lower(), languages.code(tag))
         if len(tokens) <= self._limit or len(text) < 2:
             yield tuple(tokens[: self._limit])
             return
         at = _middle(text)
         yield from self.read(text[:at], tag)
         yield from self.read(text[at:], tag)
+
+    def _tokens(self, text: str, code: str) -> list[int]:
+        """Return the tokens of a text; without numbers spelt out where num2words gives up: Hindi, very long numbers."""
+        try:
+            return list(self._tokenizer.encode(text, code))
+        except (ArithmeticError, LookupError, ValueError, NotImplementedError):
+            return list(self._tokenizer.tokenizer.encode(f"[{code}]{text}".replace(" ", "[SPACE]")).ids)
 
 
 def _middle(text: str) -> int:
