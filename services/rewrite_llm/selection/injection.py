@@ -20,6 +20,8 @@ _CLOSING = re.compile(r"</\s*(?:prompt|text|input|user|system|instructions?)\s*>
 """What would end the prompt if it were not data."""
 _SHORT_ORDER = 3
 """Words of an order that names no target, at most."""
+_SHORT_CLAIM = 5
+"""Words of an order without a verb, at most."""
 _SHORT_REST = 2
 """Words that, cut from an order, are part of it (a letter to answer with, a role), at most."""
 
@@ -30,8 +32,13 @@ class Kind(Enum):
     ORDER = "phrases"
     VERB = "verbs"
     TARGET = "targets"
+    MODEL = "models"
     JOINT = "joints"
     NAME = "names"
+
+
+_ABOUT = frozenset({Kind.TARGET, Kind.MODEL, Kind.NAME})
+"""What an order may be about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +59,14 @@ class Clause:
     end: int
     marks: list[Mark] = field(default_factory=list)
 
-    def is_order(self) -> bool:
-        """Tell whether something here speaks to the machine."""
+    def is_order(self, *, first: bool) -> bool:
+        """Tell whether something here speaks to the machine; what comes first describes, if in doubt."""
         kinds = {mark.kind for mark in self.marks}
-        if Kind.ORDER in kinds or {Kind.VERB, Kind.TARGET} <= kinds or {Kind.VERB, Kind.NAME} <= kinds:
+        if Kind.ORDER in kinds or (Kind.VERB in kinds and kinds & _ABOUT):
             return True
         words = list(_WORD.finditer(self.text, self.start, self.end))
+        if Kind.MODEL in kinds and not first and len(words) <= _SHORT_CLAIM:
+            return True
         return len(words) <= _SHORT_ORDER and bool(words) and self._begins_with_verb(words[0].start())
 
     def described(self) -> Iterator[str]:
@@ -104,7 +113,7 @@ class InjectionFilter:
         A text of nothing but orders keeps its words, so that there is something to read, but not the names.
         """
         clauses = self._clauses(_before_closing(text), self._names(tuple(ids)))
-        orders = [clause.is_order() for clause in clauses]
+        orders = [clause.is_order(first=at == 0) for at, clause in enumerate(clauses)]
         if not any(orders) and not any(mark.kind is Kind.NAME for clause in clauses for mark in clause.marks):
             return _before_closing(text)
         kept = [part for at, order in enumerate(orders) for part in _kept(clauses[at], order, first=at == 0)]
