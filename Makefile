@@ -79,7 +79,7 @@ packages: # Debian packages that tests call
 	@command -v openssl >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends openssl; }
 
 packages-ops: # Prometheus and Alertmanager; a package of Debian starts no daemon where policy-rc.d forbids it
-	@command -v promtool amtool >/dev/null || { apt-get update -q && deploy/prometheus/install.sh; }
+	@{ command -v promtool && command -v amtool; } >/dev/null || { apt-get update -q && deploy/prometheus/install.sh; }
 
 packages-images: # a builder and a runtime of containers that need no daemon
 	@command -v buildah podman mmdebstrap runc catatonit >/dev/null || { apt-get update -q && \
