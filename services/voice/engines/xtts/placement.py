@@ -101,4 +101,6 @@ def _encoder_parts(model: Any) -> Sequence[nn.Module]:
 
 
 def _packing_pays(dtype: torch.dtype) -> bool:
-    return dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
+    if dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
