@@ -14,7 +14,7 @@ from deploy.grafana.model import Dashboard, filled
 from deploy.prometheus.operator import OUT, operator_rules
 from servekit.admission import Admission
 from servekit.device import DevicePlan, GpuFigures
-from servekit.metrics import GrpcMetrics, LoopMetrics, new_registry
+from servekit.metrics import AccessMetrics, GrpcMetrics, LoopMetrics, new_registry
 from servekit.model_metrics import export_state
 from servekit.residency import Residency
 from servekit.worker import DeviceWorker
@@ -60,6 +60,7 @@ def registries() -> Iterator[CollectorRegistry]:
     RouterMetrics(router)
     GrpcMetrics(router)
     LoopMetrics(router)
+    AccessMetrics(router)
     yield router
 
 
