@@ -28,7 +28,7 @@ def main(wanted: list[str]) -> None:
 def end_as_by_ctrl_c(*numbers: signal.Signals) -> None:
     """Treat other signals as Ctrl-C, so that a benchmark stops the servers it started."""
     for number in numbers:
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(number, signal.default_int_handler)
 
 
 if __name__ == "__main__":
