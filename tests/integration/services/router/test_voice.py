@@ -131,11 +131,7 @@ async def test_the_less_busy_of_two_servers_is_taken() -> None:
         router_at(voice=f"{first_at},{second_at}") as client,
     ):
         calls = [client.voice.Synthesize(SynthesizeRequest(text="hello")) for _ in range(2)]
-        named = set()
-        for call in calls:
-            async for event in call:
-                named.add(event.routed.backend)
-                break
+        named = {(await call.read()).routed.backend for call in calls}  # reading keeps the call under way
         for call in calls:
             call.cancel()
 
