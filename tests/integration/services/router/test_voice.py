@@ -131,7 +131,8 @@ async def test_the_less_busy_of_two_servers_is_taken() -> None:
         router_at(voice=f"{first_at},{second_at}") as client,
     ):
         calls = [client.voice.Synthesize(SynthesizeRequest(text="hello")) for _ in range(2)]
-        named = {(await call.read()).routed.backend for call in calls}  # reading keeps the call under way
+        first_events: list[Any] = [await call.read() for call in calls]  # which keeps the calls under way
+        named = {event.routed.backend for event in first_events}
         for call in calls:
             call.cancel()
 
