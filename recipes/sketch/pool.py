@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recipes.scenes.captions import caption
-from recipes.scenes.scene import Scene, draw, is_held_out, sample
+from recipes.scenes.scene import FIELDS, Scene, draw, is_held_out, sample
 from recipes.sketch.autoencoder import to_tensor
 from recipes.sketch.library import Autoencoder
 from recipes.sketch.models import pack
@@ -15,6 +15,9 @@ from recipes.sketch.session import autocast
 
 _COMPLETE_SHARE = 0.5
 """Captions that leave nothing out: they bind every colour to its thing, the others teach short prompts."""
+
+_SHARES = {"landscape": 3, "portrait": 6, "poster": 4, "logo": 7}
+"""How often each field is drawn: letters and faces take longer to learn than skies."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,15 @@ class LatentPool:
     def _next_scenes(self) -> list[Scene]:
         scenes: list[Scene] = []
         while len(scenes) < self._size.fresh:
-            scene = sample(self.seed, self._field)
+            scene = sample(self.seed, self._field or _field(self.seed))
             self.seed += 1
             if not is_held_out(scene):
                 scenes.append(scene)
         return scenes
+
+
+def _field(seed: int) -> str:
+    return random.Random(f"field {seed}").choices(FIELDS, [_SHARES[field] for field in FIELDS])[0]
 
 
 @torch.no_grad()

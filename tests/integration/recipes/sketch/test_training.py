@@ -12,7 +12,7 @@ from recipes.sketch.budget import Budget
 from recipes.sketch.decoder import train_decoder
 from recipes.sketch.evaluate import as_json, generator, held_out_cases, overall, score, untrained
 from recipes.sketch.export import assemble, export
-from recipes.sketch.flow import flow_loss
+from recipes.sketch.flow import flow_loss, focus
 from recipes.sketch.library import Autoencoder, AutoencoderKL, FluxPipeline
 from recipes.sketch.models import Painter, Tokenizers, pack
 from recipes.sketch.painting import Settings, load, paint
@@ -77,6 +77,12 @@ def test_gradients_reach_every_part(tokenizers: Tokenizers) -> None:
     torch.autograd.backward(flow_loss(painter, torch.randn(2, 36, 64), prompts))
     for part in (painter.t5, painter.clip, painter.transformer):
         assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in part.parameters())
+
+
+def test_the_middle_counts_more_and_the_mean_is_one() -> None:
+    weights = focus().reshape(6, 6)
+    assert weights.mean().item() == pytest.approx(1.0)
+    assert weights[2, 3] > weights[0, 3] == weights[5, 5]
 
 
 def test_an_exported_model_is_loaded_adapted_and_drawn_with(
