@@ -11,37 +11,25 @@ import numpy as np
 import torch
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
-from services.imagegen.catalog import ModelRow
 from services.imagegen.domain import Job
-from services.imagegen.engines.denoising import Leg, Sample
-from services.imagegen.engines.flow import flow_leg
+from services.imagegen.engines.denoising import Sample
+from services.imagegen.engines.flow import FlowFamily
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.prompt_cache import Embeddings
 from services.imagegen.engines.schedulers import fresh
 from services.imagegen.engines.stepwise import StepwiseEngine
-from services.imagegen.engines.texts import Texts
-from services.imagegen.engines.vae import Vae
+
+_PATCH = 2
+"""Side of the squares of latents that a FLUX pipeline packs into one token."""
 
 
 def build(parts: Parts) -> StepwiseEngine:
     """Return the engine of a FLUX pipeline."""
-    return StepwiseEngine(parts, Flux(parts.row, parts.pipeline))
+    return StepwiseEngine(parts, Flux(parts.row, parts.pipeline, patch=_PATCH))
 
 
-class Flux:
-    """FLUX as a `stepwise.Family`; called, its transformer."""
-
-    def __init__(self, row: ModelRow, pipeline: Any) -> None:
-        self.vae = Vae(pipeline)
-        self.side = 2 * self.vae.factor
-        self._row = row
-        self._pipeline = pipeline
-        self._texts = Texts(self._encode)
-
-    def legs(self, job: Job) -> Sequence[Leg]:
-        """Encode the prompt and plan the steps."""
-        text, negative = self._texts.of(job, guided=self._row.cfg == "true" and job.guidance > 1)
-        return [flow_leg(self, self._scheduler(job), job, text, negative)]
+class Flux(FlowFamily):
+    """FLUX, its velocities by its transformer."""
 
     def __call__(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Return the velocities."""

@@ -6,37 +6,23 @@ from typing import Any
 import torch
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
 
-from services.imagegen.catalog import ModelRow
 from services.imagegen.domain import Job
-from services.imagegen.engines.denoising import Leg, Sample
-from services.imagegen.engines.flow import flow_leg
+from services.imagegen.engines.denoising import Sample
+from services.imagegen.engines.flow import FlowFamily
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.prompt_cache import Embeddings
 from services.imagegen.engines.schedulers import fresh
 from services.imagegen.engines.stepwise import StepwiseEngine
-from services.imagegen.engines.texts import Texts
-from services.imagegen.engines.vae import Vae
 
 
 def build(parts: Parts) -> StepwiseEngine:
     """Return the engine of a Stable Diffusion 3 pipeline."""
-    return StepwiseEngine(parts, StableDiffusion3(parts.row, parts.pipeline))
+    patch = parts.pipeline.transformer.config.patch_size
+    return StepwiseEngine(parts, StableDiffusion3(parts.row, parts.pipeline, patch=patch))
 
 
-class StableDiffusion3:
-    """Stable Diffusion 3 as a `stepwise.Family`; called, its transformer."""
-
-    def __init__(self, row: ModelRow, pipeline: Any) -> None:
-        self.vae = Vae(pipeline)
-        self.side = self.vae.factor * pipeline.transformer.config.patch_size
-        self._row = row
-        self._pipeline = pipeline
-        self._texts = Texts(self._encode)
-
-    def legs(self, job: Job) -> Sequence[Leg]:
-        """Encode the prompt and plan the steps."""
-        text, negative = self._texts.of(job, guided=job.guidance > 1)
-        return [flow_leg(self, self._scheduler(job), job, text, negative)]
+class StableDiffusion3(FlowFamily):
+    """Stable Diffusion 3, its velocities by its transformer."""
 
     def __call__(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Return the velocities."""
