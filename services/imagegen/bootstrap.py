@@ -1,8 +1,6 @@
 """The composition root: settings -> device -> residency -> use case -> servicers -> app."""
 
-import logging
 import secrets
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
@@ -15,7 +13,6 @@ from servekit.app import App
 from servekit.channels import Link
 from servekit.clock import SystemClock
 from servekit.device import DevicePlan, ModuleHostTier, activate, exercise, find_gpu, host_budget_bytes, plan_device
-from servekit.errors import ServingError
 from servekit.heartbeat import Heartbeat
 from servekit.metrics import new_registry
 from servekit.model_metrics import export_state
@@ -30,12 +27,13 @@ from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.checks.black import is_black
 from services.imagegen.checks.nsfw import NsfwCheck
-from services.imagegen.domain import Job, SafetyPolicy
+from services.imagegen.domain import SafetyPolicy
 from services.imagegen.engines.loader import EngineLoader, choose_dtype
 from services.imagegen.engines.registry import FAMILIES
 from services.imagegen.engines.tokens import Tokenizers
 from services.imagegen.engines.weights import WeightStore
 from services.imagegen.generate import Generate
+from services.imagegen.life import Life
 from services.imagegen.metrics import ImagegenMetrics
 from services.imagegen.plan import Limits
 from services.imagegen.ports import CountTokens
@@ -43,8 +41,6 @@ from services.imagegen.profiles import fitted
 from services.imagegen.responses import to_model
 from services.imagegen.servicer import ImageServicer
 from services.imagegen.settings import ImagegenSettings
-
-logger = logging.getLogger(__name__)
 
 _DISK_BYTES_PER_S = 1e9
 """Pace of loading that is assumed before the first load."""
@@ -59,8 +55,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
 
     Raises `CatalogError` with every mistake of the catalog, and `DeviceUnavailable`.
     """
-    hubs = {"logo_sdxl": settings.logo_sdxl_model_id} if settings.logo_sdxl_model_id else {}
-    catalog = reading.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
+    catalog = _catalog(settings)
     plan = plan_device(
         settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
     )
@@ -68,13 +63,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     registry = registry or new_registry(SERVICE, VERSION)
     metrics = ImagegenMetrics(registry)
     worker = DeviceWorker("imagegen-device", on_start=partial(activate, plan))
-    store = WeightStore(
-        settings.models_dir,
-        token=_token(settings),
-        download=settings.download,
-        allow_pickle=settings.allow_pickle,
-        endpoint=settings.hf_endpoint or None,
-    )
+    store = _store(settings)
     offered, hidden = _offered(catalog, store, settings.models)
     residency = _residency(settings, catalog, store, plan, worker, metrics)
     admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
@@ -96,7 +85,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     metrics.expect({model: catalog.get(model).fallback for model in offered})
     metrics.models.expect({catalog.get(model).weights for model in offered})
     export_state(SERVICE, registry, plan, admission, residency, worker, find_gpu(plan))
-    life = _Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden, changes)
+    life = Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden, changes)
 
     def register(server: grpc.aio.Server) -> list[str]:
         servicer = ImageServicer(generate, settings.chunk_bytes)
@@ -117,49 +106,19 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Life:
-    """What happens before the first call and after the last."""
+def _catalog(settings: ImagegenSettings) -> Catalog:
+    hubs = {"logo_sdxl": settings.logo_sdxl_model_id} if settings.logo_sdxl_model_id else {}
+    return reading.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
 
-    worker: DeviceWorker
-    residency: Residency[Batcher]
-    safety: NsfwCheck | None
-    rewriter: GrpcRewriter | None
-    warm: tuple[ModelRow, ...]
-    plan: DevicePlan
-    hidden: dict[str, str]
-    changes: dict[str, str]
 
-    async def start(self) -> None:
-        """Start the device thread and make the warm models ready."""
-        logger.info("device %s", self.plan.describe())
-        for model, reason in self.hidden.items():
-            logger.info("model %s is not offered: %s", model, reason)
-        for model in self.changes.keys() - self.hidden.keys():
-            logger.info("model %s on this device: %s", model, self.changes[model])
-        await self.worker.start()
-        await self.residency.start()
-        if self.safety is not None:
-            await self.safety.load()
-        for row in self.warm:
-            await self._warm_up(row)
-
-    async def stop(self) -> None:
-        """Free the device and close what is open."""
-        await self.residency.close()
-        await self.worker.close()
-        if self.rewriter is not None:
-            await self.rewriter.close()
-
-    async def _warm_up(self, row: ModelRow) -> None:
-        """Load a model and let it run once, so that the first caller does not pay for it."""
-        width, height = row.size.default
-        job = Job(row.display_name, "", width, height, steps=1, guidance=row.guidance.default, seed=0)
-        try:
-            async with self.residency.acquire(row.weights) as lease:
-                await lease.value.make(job)
-        except ServingError as error:
-            logger.warning("model %s is not warm: %s", row.id, error)
+def _store(settings: ImagegenSettings) -> WeightStore:
+    return WeightStore(
+        settings.models_dir,
+        token=_token(settings),
+        download=settings.download,
+        allow_pickle=settings.allow_pickle,
+        endpoint=settings.hf_endpoint or None,
+    )
 
 
 def _generate(
