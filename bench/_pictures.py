@@ -33,7 +33,7 @@ Event = image_service_pb2.GenerateResponse
 class Pictures(image_service_pb2_grpc.ImageServiceServicer):
     """Sends the progress and the chunks of a picture of one MiB."""
 
-    async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:  # noqa: N802
+    async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:
         """Stream a picture."""
         for step in range(_STEPS):
             if request.guidance:

@@ -75,8 +75,9 @@ def _rule(error: BaseException) -> _Rule:
 
 def code_of(error: BaseException) -> grpc.StatusCode:
     """Return the gRPC code `error` ends a call with."""
-    relayed = _relayed(error)
-    return _rule(error).code if relayed is None else error.code()  # type: ignore[attr-defined]
+    if isinstance(error, grpc.aio.AioRpcError) and _relayed(error) is not None:
+        return error.code()
+    return _rule(error).code
 
 
 def to_status(error: BaseException, request_id: str) -> Status:
