@@ -11,7 +11,7 @@ from services.imagegen.engines.folders import Folders
 from services.imagegen.engines.loading import load_pipeline
 from services.imagegen.engines.parts import Parts
 from services.imagegen.ports import Engine
-from tests.contract.services.imagegen import tiny, tiny_whole
+from tests.contract.services.imagegen import tiny, tiny_parts, tiny_whole
 from tests.unit.services.imagegen import rows
 
 Load = Callable[..., Any]
@@ -46,7 +46,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_whole.save_z_image(folder / "tiny_z_image")
     tiny_whole.save_qwen_image(folder / "tiny_qwen_image")
     for model in ("tiny_flux", "tiny_sdxl", "tiny_sd3", "tiny_hidream"):
-        tiny.save_lora(folder / model, folder / f"{model}_lora")
+        tiny_parts.save_lora(folder / model, folder / f"{model}_lora")
     return folder
 
 

@@ -11,13 +11,13 @@ from servekit.device import plan_device
 from servekit.errors import DeviceOutOfMemory
 from servekit.worker import DeviceWorker
 from services.imagegen.checks.nsfw import NsfwCheck
-from tests.contract.services.imagegen import tiny
+from tests.contract.services.imagegen import tiny_parts
 
 
 async def test_a_check_without_memory_is_a_typed_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = DeviceWorker("check")
     await worker.start()
-    model = str(tiny.save_classifier(tmp_path, fires=True))
+    model = str(tiny_parts.save_classifier(tmp_path, fires=True))
     check = NsfwCheck(worker, model, plan_device("cpu"), unsafe=("nsfw",), threshold=0.5, token=None)
     await check.load()
 

@@ -5,12 +5,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-import diffusers
 import torch
 from diffusers import (
     AutoencoderKL,
-    DiffusionPipeline,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
@@ -23,7 +22,6 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from peft import LoraConfig, get_peft_model_state_dict
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -38,11 +36,8 @@ from transformers import (
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
-    ViTConfig,
-    ViTForImageClassification,
 )
 
-PROCESSOR = '{"image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 16}}'
 WORDS = ["<pad>", "</s>", "<unk>", "▁a", "▁red", "▁blue", "▁lake", "▁tree", "▁house", "▁"]
 
 
@@ -68,6 +63,11 @@ def save_flux(folder: Path, *, seed: int = 0, guidance_embeds: bool = False) -> 
             guidance_embeds=guidance_embeds,
         ),
     )
+    return saved(pipeline, folder)
+
+
+def saved(pipeline: Any, folder: Path) -> Path:
+    """Save a pipeline as the hub has it and return its folder."""
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
 
@@ -142,8 +142,7 @@ def save_sdxl(folder: Path, *, seed: int = 0, guidance_size: int | None = None) 
         scheduler=_sdxl_scheduler(),
         add_watermarker=False,
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
+    return saved(pipeline, folder)
 
 
 def save_refiner(folder: Path, *, seed: int = 3) -> Path:
@@ -161,7 +160,7 @@ def save_refiner(folder: Path, *, seed: int = 3) -> Path:
         force_zeros_for_empty_prompt=False,
         add_watermarker=False,
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    saved(pipeline, folder)
     for shared in ("vae", "text_encoder_2", "tokenizer_2"):
         shutil.rmtree(folder / shared)
     return folder
@@ -232,8 +231,7 @@ def save_sd3(folder: Path, *, seed: int = 0, t5: bool = True, dynamic: bool = Fa
         text_encoder_3=_t5(width=64) if t5 else None,
         tokenizer_3=_t5_tokenizer() if t5 else None,
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
+    return saved(pipeline, folder)
 
 
 def save_hidream(folder: Path, *, seed: int = 0) -> Path:
@@ -267,8 +265,7 @@ def save_hidream(folder: Path, *, seed: int = 0) -> Path:
             llama_layers=(0, 1),
         ).eval(),
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
+    return saved(pipeline, folder)
 
 
 def save_llama(folder: Path, *, seed: int = 4) -> Path:
@@ -289,50 +286,4 @@ def save_llama(folder: Path, *, seed: int = 4) -> Path:
     words = Tokenizer(WordLevel({word.strip("▁"): number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>", unk_token="<unk>").save_pretrained(folder)
-    return folder
-
-
-def save_lora(base: Path, folder: Path, *, seed: int = 1) -> Path:
-    """Save a LoRA adapter for a tiny pipeline, strong enough to be seen, and return its folder."""
-    torch.manual_seed(seed)
-    index = DiffusionPipeline.load_config(base)
-    core = "unet" if "unet" in index else "transformer"
-    network = getattr(diffusers, index[core][1]).from_pretrained(base / core)
-    network.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v"]))
-    state = {key: torch.randn_like(value) * 0.5 for key, value in get_peft_model_state_dict(network).items()}
-    getattr(diffusers, index["_class_name"]).save_lora_weights(folder, **{f"{core}_lora_layers": state})
-    return folder
-
-
-def save_classifier(folder: Path, *, fires: bool) -> Path:
-    """Save an image classifier with the labels normal and nsfw whose head is set to fire always or never."""
-    torch.manual_seed(0)
-    labels = {0: "normal", 1: "nsfw"}
-    model = ViTForImageClassification(
-        ViTConfig(
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=16,
-            image_size=16,
-            patch_size=8,
-            id2label=labels,
-            label2id={name: number for number, name in labels.items()},
-        )
-    )
-    with torch.no_grad():
-        model.classifier.weight.zero_()
-        model.classifier.bias.copy_(torch.tensor([-4.0, 4.0] if fires else [4.0, -4.0]))
-    model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(PROCESSOR)
-    return folder
-
-
-def damage(folder: Path, *, nan: bool) -> Path:
-    """Change a saved pipeline's VAE so that it decodes to NaN, or to black."""
-    vae = AutoencoderKL.from_pretrained(folder / "vae")
-    with torch.no_grad():
-        vae.decoder.conv_out.weight.zero_()
-        vae.decoder.conv_out.bias.fill_(float("nan") if nan else -1.0)
-    vae.save_pretrained(folder / "vae")
     return folder

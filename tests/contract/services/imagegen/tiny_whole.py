@@ -58,8 +58,7 @@ def save_z_image(folder: Path, *, seed: int = 0) -> Path:
             axes_lens=[256, 32, 32],
         ).eval(),
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
+    return tiny.saved(pipeline, folder)
 
 
 def save_qwen_image(folder: Path, *, seed: int = 0) -> Path:
@@ -103,8 +102,7 @@ def save_qwen_image(folder: Path, *, seed: int = 0) -> Path:
             axes_dims_rope=(8, 4, 4),
         ).eval(),
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
+    return tiny.saved(pipeline, folder)
 
 
 def _tokenizer() -> Qwen2Tokenizer:

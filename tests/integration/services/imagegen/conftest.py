@@ -17,7 +17,7 @@ from atelier.models.v1 import model_service_pb2_grpc
 from servekit.testing import local, serve
 from services.imagegen.bootstrap import build
 from services.imagegen.settings import ImagegenSettings
-from tests.contract.services.imagegen import tiny
+from tests.contract.services.imagegen import tiny, tiny_parts
 from tests.unit.services.imagegen import rows
 
 TIMEOUT_S = 60.0
@@ -89,9 +89,9 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.save_flux(folder / "other_flux", seed=5)
     tiny.save_sdxl(folder / "tiny_sdxl")
     tiny.save_refiner(folder / "tiny_refiner")
-    tiny.damage(tiny.save_flux(folder / "nan_flux"), nan=True)
-    tiny.damage(tiny.save_flux(folder / "black_flux"), nan=False)
-    tiny.save_lora(folder / "tiny_flux", folder / "tiny_lora")
+    tiny_parts.damage(tiny.save_flux(folder / "nan_flux"), nan=True)
+    tiny_parts.damage(tiny.save_flux(folder / "black_flux"), nan=False)
+    tiny_parts.save_lora(folder / "tiny_flux", folder / "tiny_lora")
     return folder
 
 

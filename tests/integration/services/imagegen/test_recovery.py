@@ -11,7 +11,7 @@ from atelier.common.v1 import decision_pb2
 from atelier.imagegen.v1 import imagegen_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
 from servekit.errors import PreconditionFailed
-from tests.contract.services.imagegen import tiny
+from tests.contract.services.imagegen import tiny_parts
 from tests.integration.services.imagegen.conftest import Client, Outcome, Start
 
 NON_FINITE, BLACK, UNSAFE = imagegen_pb2.CAUSE_NON_FINITE, imagegen_pb2.CAUSE_BLACK, imagegen_pb2.CAUSE_UNSAFE
@@ -126,12 +126,12 @@ async def rewriting(verdict: decision_pb2.Verdict.ValueType) -> AsyncIterator[tu
 
 @pytest.fixture(scope="session")
 def firing(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny.save_classifier(tmp_path_factory.mktemp("firing"), fires=True))
+    return str(tiny_parts.save_classifier(tmp_path_factory.mktemp("firing"), fires=True))
 
 
 @pytest.fixture(scope="session")
 def silent(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny.save_classifier(tmp_path_factory.mktemp("silent"), fires=False))
+    return str(tiny_parts.save_classifier(tmp_path_factory.mktemp("silent"), fires=False))
 
 
 async def test_a_flagged_picture_is_made_again_from_a_safer_prompt(
