@@ -23,13 +23,13 @@ CLIP_PART = 65536
 def generate_request(prompt: str, **options: Any) -> image_pb2.GenerateRequest:
     """Return a request; `options` are fields of `GenerateRequest`, None for unset.
 
-    `format` may be a name such as `png`.
+    `format` and `tier` may be names such as `png` and `fast`.
 
     Raises:
         AtelierError: an option does not exist or has the wrong type.
     """
-    if isinstance(options.get("format"), str):
-        options["format"] = _enum_value(imagegen_pb2.ImageFormat, "IMAGE_FORMAT_", options["format"])
+    _number(options, "format", imagegen_pb2.ImageFormat, "IMAGE_FORMAT_")
+    _number(options, "tier", imagegen_pb2.Tier, "TIER_")
     return _message(image_pb2.GenerateRequest, prompt=prompt, **options)
 
 
@@ -39,8 +39,7 @@ def synthesis_config(**options: Any) -> voice_service_pb2.SynthesisConfig:
     Raises:
         AtelierError: an option does not exist or has the wrong type.
     """
-    if isinstance(options.get("format"), str):
-        options["format"] = _enum_value(voice_pb2.AudioFormat, "AUDIO_FORMAT_", options["format"])
+    _number(options, "format", voice_pb2.AudioFormat, "AUDIO_FORMAT_")
     audio_fields = set(voice_pb2.AudioConfig.DESCRIPTOR.fields_by_name)
     audio = {name: value for name, value in options.items() if name in audio_fields}
     rest = {name: value for name, value in options.items() if name not in audio_fields}
@@ -78,12 +77,15 @@ def _message(kind: type[M], **fields: Any) -> M:
         raise _invalid(kind.DESCRIPTOR.name, f"{error}; fields are: {known}") from error
 
 
-def _enum_value(kind: Any, prefix: str, name: str) -> int:
+def _number(options: dict[str, Any], field: str, kind: Any, prefix: str) -> None:
+    """Put the number of an enum's value in place of its name, if it is a name."""
+    name = options.get(field)
+    if not isinstance(name, str):
+        return
     names = {each.removeprefix(prefix).lower(): number for each, number in kind.items() if number}
     if name.lower() not in names:
-        raise _invalid("format", f"{name!r} is not one of {', '.join(names)}")
-    value: int = names[name.lower()]
-    return value
+        raise _invalid(field, f"{name!r} is not one of {', '.join(names)}")
+    options[field] = names[name.lower()]
 
 
 def _invalid(field: str, description: str) -> AtelierError:

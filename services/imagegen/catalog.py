@@ -24,6 +24,8 @@ class Abilities:
     schedulers: tuple[str, ...]
     refines: bool = False
     """True if another model may take the last steps."""
+    ends_guidance: bool = False
+    """True if the second pass of guidance can be left out of the last steps."""
 
 
 class _Row(BaseModel):
@@ -111,13 +113,15 @@ class Refiner(Weights):
         return file.split("/", maxsplit=1)[0] not in self.SHARED
 
 
-class OnCpu(_Row):
-    """What is usual for a model on a CPU, where every step is dear. A request may ask for anything else."""
+class Usual(_Row):
+    """Defaults that take the place of a row's. A request may ask for anything else."""
 
     steps: int = Field(ge=1)
-    """Default steps, where they are fewer than elsewhere."""
+    """Default steps."""
     refine: bool = False
     """Whether the refiner runs unless a request says."""
+    guided: float = Field(default=1.0, gt=0, le=1)
+    """Share of the steps, the first ones, that are guided by a second pass; the others take half as long."""
 
 
 class ModelRow(Weights):
@@ -154,8 +158,14 @@ class ModelRow(Weights):
     refiner: Refiner | None = None
     refine: bool = True
     """Whether the refiner runs unless a request says."""
-    on_cpu: OnCpu | None = None
-    """What is usual on a CPU; the same as elsewhere if unset."""
+    guided: float = Field(default=1.0, gt=0, le=1)
+    """Share of the steps, the first ones, that are guided by a second pass."""
+    on_cpu: Usual | None = None
+    """What is usual on a CPU, where every step is dear; never more steps than elsewhere. Unset: as elsewhere."""
+    fast: Usual | None = None
+    """What the tier `fast` takes: never more steps than usual. Unset: the model has no such tier."""
+    best: Usual | None = None
+    """What the tier `best` takes: never fewer steps than usual. Unset: the model has no such tier."""
     exclusive: bool = False
     """True if everything else leaves the device before this is loaded."""
     fallback: str = ""
@@ -191,6 +201,20 @@ class ModelRow(Weights):
             return self.bytes[dtype]
         known, size = next(iter(self.bytes.items()))
         return size * _DTYPE_BYTES[dtype] // _DTYPE_BYTES[known]
+
+    def fewer(self, usual: Usual) -> Self:
+        """Return the row with other defaults that take no more steps than its own."""
+        return self._with(usual, min(self.steps.default, usual.steps))
+
+    def more(self, usual: Usual) -> Self:
+        """Return the row with other defaults that take no fewer steps than its own."""
+        return self._with(usual, max(self.steps.default, usual.steps))
+
+    def _with(self, usual: Usual, steps: float) -> Self:
+        within = min(max(steps, self.steps.min), self.steps.max)
+        refine = usual.refine if self.refiner is not None else self.refine
+        span = self.steps.model_copy(update={"default": within})
+        return self.model_copy(update={"steps": span, "refine": refine, "guided": usual.guided})
 
     def can(self, capability: Capability) -> bool:
         """Tell whether the model has a capability."""

@@ -44,6 +44,12 @@ _POLICIES = {
     imagegen_pb2.SAFETY_POLICY_FLAG: domain.SafetyPolicy.FLAG,
     imagegen_pb2.SAFETY_POLICY_IGNORE: domain.SafetyPolicy.IGNORE,
 }
+_TIERS = {
+    imagegen_pb2.TIER_UNSPECIFIED: domain.Tier.STANDARD,
+    imagegen_pb2.TIER_FAST: domain.Tier.FAST,
+    imagegen_pb2.TIER_STANDARD: domain.Tier.STANDARD,
+    imagegen_pb2.TIER_BEST: domain.Tier.BEST,
+}
 
 
 def to_request(message: image_service_pb2.GenerateRequest) -> domain.GenerationRequest:
@@ -74,6 +80,7 @@ def to_request(message: image_service_pb2.GenerateRequest) -> domain.GenerationR
         source=_source(message.source, violations) if message.HasField("source") else None,
         priority=violations.choice("priority", message.priority, _PRIORITIES, domain.Priority.NORMAL),
         safety=violations.choice("safety", message.safety, _POLICIES, None),
+        tier=violations.choice("tier", message.tier, _TIERS, domain.Tier.STANDARD),
         dry_run=message.dry_run,
         exclusive_batch=message.exclusive_batch,
         preview_every=violations.within("preview_every", message.preview_every, 0, MAX_STEPS),

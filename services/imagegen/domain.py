@@ -38,6 +38,14 @@ class SafetyPolicy(Enum):
     IGNORE = "ignore"
 
 
+class Tier(Enum):
+    """Quality against time: which of a model's defaults are taken."""
+
+    FAST = "fast"
+    STANDARD = "standard"
+    BEST = "best"
+
+
 class Cause(Enum):
     """Why an attempt's picture was rejected."""
 
@@ -97,6 +105,7 @@ class GenerationRequest:
     priority_ceiling: Priority = Priority.HIGH
     """The highest priority that the caller may have."""
     safety: SafetyPolicy | None = None
+    tier: Tier = Tier.STANDARD
     dry_run: bool = False
     exclusive_batch: bool = False
     preview_every: int = 0
@@ -109,6 +118,15 @@ class Adjustment:
     field: str
     requested: str
     used: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Something that was chosen for a model on this device, and why."""
+
+    name: str
+    value: str
     reason: str
 
 
@@ -128,6 +146,8 @@ class Job:
     source: SourceImage | None = None
     refine: bool = False
     """True to have the refiner take the last steps."""
+    guided: float = 1.0
+    """Share of the steps, the first ones, that guidance takes a second pass in."""
     alone: bool = False
     """True to share no forward pass with other jobs."""
     preview_every: int = 0
@@ -271,6 +291,7 @@ class PlanReady:
     eta_s: float
     resident: bool
     adjustments: Sequence[Adjustment]
+    choices: Sequence[Choice] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ def record(
         "height": job.height,
         "steps": job.steps,
         "guidance": job.guidance,
+        "guided": job.guided,
         "seed": job.seed,
         "scheduler": job.scheduler,
         "strength": job.source.strength if job.source else None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from servekit.errors import InvalidRequest, PermissionDenied, Violation
 from services.imagegen.catalog import AdapterRow, Catalog, ModelRow, Span
 from services.imagegen.domain import AdapterChoice, Adjustment, GenerationRequest, Job, Priority, SafetyPolicy
+from services.imagegen.tiers import at
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Plan:
     @property
     def work(self) -> float:
         """Amount of work, proportional to time: steps x megapixels x forward passes, over all pictures."""
-        passes = 2 if self.row.cfg == "true" and self.first.guidance > 1 else 1
+        passes = 1 + self.first.guided if self.row.cfg == "true" and self.first.guidance > 1 else 1
         share = self.first.source.strength if self.first.source else 1.0
         return share * self.first.steps * self.first.width * self.first.height / 1e6 * passes * self.request.count
 
@@ -58,7 +59,7 @@ def resolve(
         raise InvalidRequest(violations)
     if request.safety is SafetyPolicy.IGNORE and not limits.may_ignore_safety:
         raise PermissionDenied("this server does not let callers ignore the safety check")
-    adjustments: list[Adjustment] = []
+    row, adjustments = at(row, request.tier)
     width, height = _size(request, row, limits, adjustments)
     first = Job(
         prompt=request.prompt,
@@ -72,6 +73,7 @@ def resolve(
         adapters=(*map(AdapterChoice, row.adapters), *request.adapters),
         source=request.source,
         refine=_refine(request, row, adjustments),
+        guided=row.guided,
         alone=request.exclusive_batch,
         preview_every=request.preview_every,
     )

@@ -141,7 +141,15 @@ def _family_mistakes(row: ModelRow, families: Mapping[str, Abilities]) -> list[s
         mistakes.append(f"capabilities: {row.family} cannot do {_listed(beyond)}; allowed are {allowed}")
     if row.refiner is not None and not abilities.refines:
         mistakes.append(f"refiner: {row.family} takes none")
+    mistakes += [f"{field}: {row.family} is guided to the end; allowed is 1" for field in _cut_short(row, abilities)]
     return mistakes
+
+
+def _cut_short(row: ModelRow, abilities: Abilities) -> list[str]:
+    """Return the fields that end guidance before the last step where the engine cannot."""
+    shares = {"guided": row.guided}
+    shares |= {f"{name}.guided": usual.guided for name in ("on_cpu", "fast", "best") if (usual := getattr(row, name))}
+    return [field for field, share in shares.items() if share < 1 and not abilities.ends_guidance]
 
 
 def _listed(names: Iterable[str]) -> str:

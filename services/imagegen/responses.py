@@ -126,6 +126,9 @@ def _plan(event: domain.PlanReady) -> image_service_pb2.GenerateResponse:
         eta_seconds=event.eta_s,
         resident=event.resident,
         adjustments=map(_adjustment, event.adjustments),
+        choices=[
+            image_service_pb2.Choice(name=each.name, value=each.value, reason=each.reason) for each in event.choices
+        ],
     )
     return image_service_pb2.GenerateResponse(plan=plan)
 

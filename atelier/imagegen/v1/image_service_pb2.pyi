@@ -49,6 +49,7 @@ class GenerateRequest(_message.Message):
     EXCLUSIVE_BATCH_FIELD_NUMBER: _builtins.int
     PREVIEW_EVERY_FIELD_NUMBER: _builtins.int
     NO_REWRITE_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """What to show. Required, 1 to 4000 characters, no control characters but line breaks and tabs."""
     negative_prompt: _builtins.str
@@ -87,6 +88,8 @@ class GenerateRequest(_message.Message):
     """Send a small preview every so many steps; 0 means none. Default 0."""
     no_rewrite: _builtins.bool
     """True if a router may not rewrite the prompt: an unsafe prompt is refused instead. Default false."""
+    tier: _imagegen_pb2.Tier.ValueType
+    """Quality against time. A model that has no such tier takes its usual defaults, and reports it."""
     @_builtins.property
     def allowed_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Models a router may choose among; empty means all. Ignored when `model` is set."""
@@ -124,10 +127,11 @@ class GenerateRequest(_message.Message):
         exclusive_batch: _builtins.bool = ...,
         preview_every: _builtins.int = ...,
         no_rewrite: _builtins.bool = ...,
+        tier: _imagegen_pb2.Tier.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_guidance", b"_guidance", "_height", b"_height", "_quality", b"_quality", "_refine", b"_refine", "_seed", b"_seed", "_steps", b"_steps", "_width", b"_width", "count", b"count", "guidance", b"guidance", "height", b"height", "quality", b"quality", "refine", b"refine", "seed", b"seed", "source", b"source", "steps", b"steps", "width", b"width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_guidance", b"_guidance", "_height", b"_height", "_quality", b"_quality", "_refine", b"_refine", "_seed", b"_seed", "_steps", b"_steps", "_width", b"_width", "adapters", b"adapters", "allowed_models", b"allowed_models", "count", b"count", "dry_run", b"dry_run", "exclusive_batch", b"exclusive_batch", "format", b"format", "guidance", b"guidance", "height", b"height", "model", b"model", "negative_prompt", b"negative_prompt", "no_rewrite", b"no_rewrite", "preview_every", b"preview_every", "priority", b"priority", "prompt", b"prompt", "quality", b"quality", "refine", b"refine", "safety", b"safety", "scheduler", b"scheduler", "seed", b"seed", "source", b"source", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_guidance", b"_guidance", "_height", b"_height", "_quality", b"_quality", "_refine", b"_refine", "_seed", b"_seed", "_steps", b"_steps", "_width", b"_width", "adapters", b"adapters", "allowed_models", b"allowed_models", "count", b"count", "dry_run", b"dry_run", "exclusive_batch", b"exclusive_batch", "format", b"format", "guidance", b"guidance", "height", b"height", "model", b"model", "negative_prompt", b"negative_prompt", "no_rewrite", b"no_rewrite", "preview_every", b"preview_every", "priority", b"priority", "prompt", b"prompt", "quality", b"quality", "refine", b"refine", "safety", b"safety", "scheduler", b"scheduler", "seed", b"seed", "source", b"source", "steps", b"steps", "tier", b"tier", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count: _TypeAlias = _typing.Literal["count"]  # noqa: Y015
     _WhichOneofArgType__count: _TypeAlias = _typing.Literal["_count", b"_count"]  # noqa: Y015
@@ -418,6 +422,7 @@ class Plan(_message.Message):
     ETA_SECONDS_FIELD_NUMBER: _builtins.int
     RESIDENT_FIELD_NUMBER: _builtins.int
     ADJUSTMENTS_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model that would run."""
     width: _builtins.int
@@ -440,6 +445,10 @@ class Plan(_message.Message):
     def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Adjustment]:
         """Values that would be changed."""
 
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Choice]:
+        """What was chosen for the model on the server's device, and why."""
+
     def __init__(
         self,
         *,
@@ -453,14 +462,45 @@ class Plan(_message.Message):
         eta_seconds: _builtins.float = ...,
         resident: _builtins.bool = ...,
         adjustments: _abc.Iterable[_types_pb2.Adjustment] | None = ...,
+        choices: _abc.Iterable[Global___Choice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "count", b"count", "eta_seconds", b"eta_seconds", "guidance", b"guidance", "height", b"height", "model", b"model", "resident", b"resident", "scheduler", b"scheduler", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "choices", b"choices", "count", b"count", "eta_seconds", b"eta_seconds", "guidance", b"guidance", "height", b"height", "model", b"model", "resident", b"resident", "scheduler", b"scheduler", "steps", b"steps", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Plan: _TypeAlias = Plan  # noqa: Y015
+
+@_typing.final
+class Choice(_message.Message):
+    """Choice is something that a server chose for a model on its device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What was chosen, for instance `weights`."""
+    value: _builtins.str
+    """What it was set to, for instance `bfloat16`."""
+    reason: _builtins.str
+    """Why, for people."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Choice: _TypeAlias = Choice  # noqa: Y015
 
 @_typing.final
 class Summary(_message.Message):

@@ -101,6 +101,34 @@ SAFETY_POLICY_IGNORE: SafetyPolicy.ValueType  # 3
 """The check does not run. Needs permission."""
 Global___SafetyPolicy: _TypeAlias = SafetyPolicy  # noqa: Y015
 
+class _Tier:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Tier.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TIER_UNSPECIFIED: _Tier.ValueType  # 0
+    """The server's default: STANDARD."""
+    TIER_FAST: _Tier.ValueType  # 1
+    """Fewer steps, and guidance that ends early where the model allows it."""
+    TIER_STANDARD: _Tier.ValueType  # 2
+    """The model's usual defaults on the server's device."""
+    TIER_BEST: _Tier.ValueType  # 3
+    """More steps, the refiner where there is one, and guidance to the end, whatever the device."""
+
+class Tier(_Tier, metaclass=_TierEnumTypeWrapper):
+    """Tier trades quality for time. It changes a model's defaults; what a request names itself is as it says."""
+
+TIER_UNSPECIFIED: Tier.ValueType  # 0
+"""The server's default: STANDARD."""
+TIER_FAST: Tier.ValueType  # 1
+"""Fewer steps, and guidance that ends early where the model allows it."""
+TIER_STANDARD: Tier.ValueType  # 2
+"""The model's usual defaults on the server's device."""
+TIER_BEST: Tier.ValueType  # 3
+"""More steps, the refiner where there is one, and guidance to the end, whatever the device."""
+Global___Tier: _TypeAlias = Tier  # noqa: Y015
+
 class _Cause:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015

@@ -146,6 +146,11 @@ class Denoising:
         return next((leg for leg in self.legs if leg.taken < len(leg.timesteps)), self.legs[-1])
 
     @property
+    def negative(self) -> Embeddings | None:
+        """Embeddings of the negative prompt; None where the next step takes no second pass."""
+        return self.leg.negative if self.done < round(self.job.guided * self.total) else None
+
+    @property
     def done(self) -> int:
         """Denoising steps taken."""
         return sum(leg.taken for leg in self.legs)
@@ -159,7 +164,7 @@ class Denoising:
     def batch_key(self) -> Hashable:
         """States with equal keys may share a forward pass, whatever their steps and schedulers."""
         job, leg = self.job, self.leg
-        shapes = (self.latents.shape, leg.text[0].shape, leg.negative is not None)
+        shapes = (self.latents.shape, leg.text[0].shape, self.negative is not None)
         key = (id(leg.network), shapes, job.adapters)
         return (key, id(self)) if job.alone else key
 
@@ -186,7 +191,7 @@ def predict(states: Sequence[Denoising]) -> list[torch.Tensor]:
         return [Sample(state.job, latents, leg.timestep, text, negative) for state, latents, leg, text in rows]
 
     toward = samples([leg.text for leg in legs], negative=False)
-    negative = [leg.negative for leg in legs if leg.negative is not None]
+    negative = [each for each in (state.negative for state in states) if each is not None]
     network = legs[0].network
     if not negative:
         return list(network(toward).split(1))

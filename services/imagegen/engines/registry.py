@@ -13,10 +13,12 @@ _PAINTING: frozenset[Capability] = frozenset(
 )
 
 FAMILIES: Mapping[str, Abilities] = {
-    "flux": Abilities(_PAINTING, ("flow_euler",)),
-    "sdxl": Abilities(_PAINTING, tuple(DIFFUSION), refines=True),
-    "sd3": Abilities(_PAINTING, tuple(FLOW)),
-    "hidream": Abilities(frozenset({"text_to_image", "negative_prompt", "adapters"}), ("flow_euler", "flow_unipc")),
+    "flux": Abilities(_PAINTING, ("flow_euler",), ends_guidance=True),
+    "sdxl": Abilities(_PAINTING, tuple(DIFFUSION), refines=True, ends_guidance=True),
+    "sd3": Abilities(_PAINTING, tuple(FLOW), ends_guidance=True),
+    "hidream": Abilities(
+        frozenset({"text_to_image", "negative_prompt", "adapters"}), ("flow_euler", "flow_unipc"), ends_guidance=True
+    ),
     "generic": Abilities(frozenset({"text_to_image", "negative_prompt"}), (*DIFFUSION, *FLOW)),
 }
 """What each family's engine can do; it is the module of the same name beside this one, which has `build(parts)`.

@@ -24,6 +24,13 @@ def test_audio_options_find_their_message() -> None:
     assert (config.voice, config.audio.rate, config.language) == ("espeak/en-us", 1.5, "en")
 
 
+def test_tiers_have_names() -> None:
+    assert generate_request("x", tier="fast").tier == imagegen_pb2.TIER_FAST
+    with pytest.raises(AtelierError, match="fast, standard, best") as caught:
+        generate_request("x", tier="draft")
+    assert [each.field for each in caught.value.violations] == ["tier"]
+
+
 def test_an_unknown_format_names_the_known_ones() -> None:
     with pytest.raises(AtelierError, match="png, jpeg, webp"):
         generate_request("x", format="tiff")

@@ -96,7 +96,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 FLUX_ROWS: dict[str, dict[str, Any]] = {
-    "tiny_flux": {},
+    "tiny_flux": {"fast": {"steps": 2, "guided": 0.5}},
     "other_flux": {},
     "nan_flux": {},
     "black_flux": {},

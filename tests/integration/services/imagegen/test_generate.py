@@ -132,6 +132,15 @@ async def test_a_dry_run_plans_and_makes_nothing(client: Client) -> None:
     assert plan.eta_seconds > 0
 
 
+async def test_a_tier_trades_quality_for_time(client: Client) -> None:
+    usual, fast = [(await client.generate(tier=each)).summary for each in (None, imagegen_pb2.TIER_FAST)]
+    best = await client.generate(tier=imagegen_pb2.TIER_BEST, dry_run=True)
+    (adjustment,) = best.of("plan")[0].adjustments
+
+    assert (usual.steps, fast.steps, list(fast.adjustments)) == (3, 2, [])
+    assert (adjustment.field, adjustment.requested, adjustment.used) == ("tier", "best", "standard")
+
+
 @pytest.mark.parametrize("model", ["tiny_flux", "other_flux", "tiny_specialist"])
 async def test_a_dry_run_tells_what_of_the_prompt_would_not_be_read(client: Client, model: str) -> None:
     outcome = await client.generate(model=model, dry_run=True, prompt="a red lake " * 40)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from servekit.errors import InvalidRequest, PermissionDenied
 from services.imagegen.catalog import AdapterRow, Catalog
-from services.imagegen.domain import AdapterChoice, GenerationRequest, Priority, SafetyPolicy, SourceImage
+from services.imagegen.domain import AdapterChoice, GenerationRequest, Priority, SafetyPolicy, SourceImage, Tier
 from services.imagegen.plan import Limits, Plan, refit, resolve
 from tests.unit.services.imagegen import rows
 
@@ -197,3 +197,17 @@ def test_with_permission_the_safety_check_can_be_ignored() -> None:
 
 def test_work_counts_both_passes_of_true_guidance() -> None:
     assert plan().work == 2 * plan(guidance=1.0).work
+
+
+def test_a_tier_sets_what_the_request_leaves_open() -> None:
+    row = {"fast": {"steps": 2, "guided": 0.5}}
+    usual, fast, named = (
+        plan(row=row, **asked) for asked in ({}, {"tier": Tier.FAST}, {"tier": Tier.FAST, "steps": 9})
+    )
+
+    assert [(each.first.steps, each.first.guided) for each in (usual, fast, named)] == [(3, 1.0), (2, 0.5), (9, 0.5)]
+    assert (fast.work / usual.work, fast.adjustments) == (2 * 1.5 / (3 * 2), ())
+
+
+def test_a_tier_that_the_model_does_not_have_is_among_the_adjustments() -> None:
+    assert [each.field for each in plan(tier=Tier.BEST).adjustments] == ["tier"]

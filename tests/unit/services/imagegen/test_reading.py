@@ -105,6 +105,10 @@ def test_an_environment_name_replaces_a_hub_id() -> None:
             r"refiner: flux takes none",
         ),
         (
+            (r'family = "sdxl"', 'family = "generic"\nfast = { steps = 9, guided = 0.5 }'),
+            r"fast\.guided: generic is guided to the end; allowed is 1",
+        ),
+        (
             (r'license = "MIT"', 'license = "MIT"\nrefiner = { hub = "a/b", start = 1.5 }'),
             r"refiner\.start.*less than 1",
         ),
