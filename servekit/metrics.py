@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import platform
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -100,6 +100,11 @@ class AccessMetrics:
             "1 while the callers file is wrong and an older one in force.",
             registry=registry,
         )
+
+    def expect(self, causes: Iterable[str]) -> None:
+        """Begin the counts of these causes at zero: Prometheus sees no increase in a series that begins at one."""
+        for cause in causes:
+            self.refused.labels(cause)
 
 
 class MethodMetrics:

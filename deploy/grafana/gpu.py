@@ -9,7 +9,7 @@ _ON_DEVICE = 'tier="device"'
 
 def _driver(title: str, unit: str, figure: str, thresholds: Thresholds = ()) -> Panel:
     queries = tuple(Query(of(f"{each}_{figure}"), "{{pod}}") for each in _WITH_THREAD)
-    return Panel(title, unit, queries, thresholds=thresholds, needs_gpu=True)
+    return Panel(title, unit, queries, thresholds=thresholds, may_be_empty=True)
 
 
 GPU = Dashboard(
@@ -48,6 +48,15 @@ GPU = Dashboard(
                         Query(total(f"{each}_{what}_bytes", by="pod"), "{{pod}} " + name)
                         for each in _SERVICES
                         for what, name in (("used", "used"), ("budget", "budget"))
+                    ),
+                ),
+                Panel(
+                    "Host memory for evicted weights",
+                    "bytes",
+                    tuple(
+                        Query(total(f"{each}_host_{what}_bytes", by="pod"), "{{pod}} " + what)
+                        for each in _SERVICES
+                        for what in ("used", "budget")
                     ),
                 ),
                 Panel(

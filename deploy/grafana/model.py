@@ -33,8 +33,8 @@ class Panel:
     thresholds: Thresholds = ()
     stacked: bool = False
     description: str = ""
-    needs_gpu: bool = False
-    """Whether it stays empty where there is no GPU."""
+    may_be_empty: bool = False
+    """Whether nothing is to be seen until something fails, or without a GPU."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """The golden signals of every service."""
 
-from deploy.grafana.model import Dashboard, Panel, Query, Row, increase, of, quantile, rate, spread, total
+from deploy.grafana.model import Dashboard, Panel, Query, Row, increase, mean, of, quantile, rate, spread, total
 
 _OURS = 'grpc_code=~"UNKNOWN|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|INTERNAL|UNAVAILABLE|DATA_LOSS"'
 _STARTED, _HANDLED = "grpc_server_started_total", "grpc_server_handled_total"
+_WITH_MODELS = ("imagegen", "voice", "rewrite")
 _WORK = 'grpc_service=~"atelier[.].+"', 'grpc_method!~"Watch.*"'
 
 OVERVIEW = Dashboard(
@@ -113,6 +114,14 @@ OVERVIEW = Dashboard(
                         ),
                     ),
                 ),
+                Panel(
+                    "A new request would wait",
+                    "s",
+                    tuple(
+                        Query(f"max by (pod) ({of(f'{each}_queue_eta_seconds')})", "{{pod}}") for each in _WITH_MODELS
+                    ),
+                    thresholds=((10, "yellow"), (30, "red")),
+                ),
             ),
         ),
         Row(
@@ -126,7 +135,7 @@ OVERVIEW = Dashboard(
                             f"{total(f'{each}_queue_depth', by='pod')} / {total(f'{each}_queue_limit', by='pod')}",
                             "{{pod}}",
                         )
-                        for each in ("imagegen", "voice", "rewrite")
+                        for each in _WITH_MODELS
                     ),
                     thresholds=((0.5, "yellow"), (0.8, "red")),
                 ),
@@ -138,7 +147,7 @@ OVERVIEW = Dashboard(
                             f"{total(f'{each}_used_bytes', by='pod')} / {total(f'{each}_budget_bytes', by='pod')}",
                             "{{pod}}",
                         )
-                        for each in ("imagegen", "voice", "rewrite")
+                        for each in _WITH_MODELS
                     ),
                     thresholds=((0.9, "yellow"),),
                 ),
@@ -151,10 +160,58 @@ OVERVIEW = Dashboard(
             ),
         ),
         Row(
-            "What runs, since when, and does it leak?",
+            "Do models come and go without trouble?",
+            (
+                Panel(
+                    "Models loaded",
+                    "short",
+                    tuple(
+                        Query(increase(f"{each}_model_loads_total", by="pod, model"), "{{pod}} {{model}}")
+                        for each in _WITH_MODELS
+                    ),
+                ),
+                Panel(
+                    "Models that left the device",
+                    "short",
+                    tuple(
+                        Query(increase(f"{each}_model_evictions_total", by="pod, reason"), "{{pod}} {{reason}}")
+                        for each in _WITH_MODELS
+                    ),
+                ),
+                Panel(
+                    "Seconds to load and to unload (mean)",
+                    "s",
+                    tuple(
+                        Query(mean(f"{each}_model_{what}_seconds", by="pod"), "{{pod}} " + what)
+                        for each in _WITH_MODELS
+                        for what in ("load", "unload")
+                    ),
+                ),
+                Panel(
+                    "Loads that failed, since the start",
+                    "short",
+                    tuple(
+                        Query(
+                            total(f"{each}_model_load_failures_total", by="pod, model, error"),
+                            "{{pod}} {{model}} {{error}}",
+                        )
+                        for each in _WITH_MODELS
+                    ),
+                    thresholds=((1, "red"),),
+                    may_be_empty=True,
+                ),
+            ),
+        ),
+        Row(
+            "What runs, and since when?",
             (
                 Panel("Builds", "short", (Query(of("servekit_build_info"), ""),), "table"),
                 Panel("Up for", "s", (Query(f"time() - {of('process_start_time_seconds')}", "{{pod}}"),), "bargauge"),
+            ),
+        ),
+        Row(
+            "Does anything leak?",
+            (
                 Panel("Tasks of the event loop", "short", (Query(total("asyncio_tasks", by="pod"), "{{pod}}"),)),
                 Panel(
                     "Calls begun and not ended",
@@ -165,6 +222,16 @@ OVERVIEW = Dashboard(
                             "{{job}}",
                         ),
                     ),
+                ),
+                Panel(
+                    "Share of the file handles that is taken",
+                    "percentunit",
+                    (
+                        Query(
+                            f"{total('process_open_fds', by='pod')} / {total('process_max_fds', by='pod')}", "{{pod}}"
+                        ),
+                    ),
+                    thresholds=((0.5, "yellow"), (0.9, "red")),
                 ),
             ),
         ),
@@ -195,6 +262,13 @@ OVERVIEW = Dashboard(
                     "Given up by their callers",
                     "short",
                     (Query(increase(_HANDLED, 'grpc_code="CANCELLED"', *_WORK, by="job"), "{{job}}"),),
+                ),
+                Panel(
+                    "Turned away at the door, by cause",
+                    "reqps",
+                    (Query(rate("servekit_refused_total", by="cause"), "{{cause}}"),),
+                    description="Causes are in docs/operate/security.md, under What a caller is told.",
+                    stacked=True,
                 ),
             ),
         ),

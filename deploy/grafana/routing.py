@@ -48,13 +48,23 @@ ROUTING = Dashboard(
                     spread("router_decision_seconds"),
                     thresholds=((0.25, "yellow"),),
                 ),
+            ),
+        ),
+        Row(
+            "How sure are the decisions?",
+            (
                 Panel(
-                    "How surely: margin between the two best (half)",
+                    "Margin between the two best (half)",
                     "percentunit",
                     (
                         Query(quantile(0.5, "router_margin_ratio"), "router"),
                         Query(quantile(0.5, "rewrite_selection_margin_ratio", by="source"), "rewrite_llm, {{source}}"),
                     ),
+                ),
+                Panel(
+                    "Left to the default model by rewrite_llm",
+                    "percentunit",
+                    (Query(share("rewrite_selections_total", 'defaulted="true"', "source"), "{{source}}"),),
                 ),
             ),
         ),

@@ -103,5 +103,29 @@ VOICE = Dashboard(
                 ),
             ),
         ),
+        Row(
+            "Where do engines with a choice of devices run?",
+            (
+                Panel(
+                    "Engines by device mode",
+                    "short",
+                    (Query(total("voice_engine_mode", by="model, mode") + " > 0", "{{model}} {{mode}}"),),
+                    description="Only XTTS has a choice.",
+                    may_be_empty=True,
+                ),
+                Panel(
+                    "Device modes that failed, since the start",
+                    "short",
+                    (
+                        Query(
+                            total("voice_engine_mode_fallbacks_total", by="model, before, mode"),
+                            "{{model}} from {{before}} to {{mode}}",
+                        ),
+                    ),
+                    thresholds=((1, "red"),),
+                    may_be_empty=True,
+                ),
+            ),
+        ),
     ),
 )

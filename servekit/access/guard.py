@@ -18,6 +18,9 @@ from servekit.errors import PermissionDenied, QuotaExceeded, RateLimited, Servin
 from servekit.metrics import AccessMetrics
 from servekit.settings import ServerSettings
 
+_CAUSES = (*Cause, *(each.reason.lower() for each in (RateLimited, QuotaExceeded)))
+"""Values of the label of `servekit_refused_total`."""
+
 
 class Guard:
     """Admits calls. `audit` is told of those that were refused, and of those that ask for more than a user's role."""
@@ -78,6 +81,7 @@ def _check(caller: Caller, method: str, shown: Credentials) -> None:
 def guard_of(settings: ServerSettings, registry: CollectorRegistry) -> Guard:
     """Return the guard that `settings` describe; raises `ValueError` and `OSError` if a file of theirs is wrong."""
     clock, metrics = SystemClock(), AccessMetrics(registry)
+    metrics.expect(_CAUSES)
     limiter = Limiter(clock)
     if settings.callers_file is not None:
         known = ByCallersFile(settings.callers_file, clock)
