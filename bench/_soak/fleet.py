@@ -1,10 +1,9 @@
 """The studio of the soak: killed, stopped, started again, and given second replicas."""
 
-import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 
+from deploy.local.ports import unused
 from deploy.local.studio import Process, Studio
 
 REPLICATED = ("imagegen", "voice")
@@ -51,13 +50,7 @@ class Fleet:
 
 def _beside(service: Process) -> Process:
     """Return the same service on other ports."""
-    port, metrics_port = _free_ports(2)
+    port, metrics_port = unused(2)
     prefix = f"ATELIER_{service.name.upper()}"
     ports = {f"{prefix}_PORT": str(port), f"{prefix}_METRICS_PORT": str(metrics_port)}
     return replace(service, port=port, metrics_port=metrics_port, environment=service.environment | ports)
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]

@@ -1,6 +1,5 @@
 """`python -m deploy.grafana --write` makes the dashboards' JSON, `--check` tells whether it is fresh."""
 
-import sys
 from pathlib import Path
 
 from deploy.grafana.export import FOLDER, exported
@@ -10,6 +9,7 @@ from deploy.grafana.model import Dashboard
 from deploy.grafana.overview import OVERVIEW
 from deploy.grafana.routing import ROUTING
 from deploy.grafana.voice import VOICE
+from deploy.local import generated
 
 DASHBOARDS: tuple[Dashboard, ...] = (OVERVIEW, IMAGEGEN, VOICE, ROUTING, GPU)
 
@@ -19,14 +19,5 @@ def files(folder: Path = FOLDER) -> dict[Path, str]:
     return {folder / f"{each.uid}.json": exported(each) for each in DASHBOARDS}
 
 
-def main(arguments: list[str]) -> None:
-    """Write or check; raises `SystemExit` if a file is stale."""
-    for path, text in files().items():
-        if arguments == ["--write"]:
-            path.write_text(text, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            sys.exit(f"{path} is stale: run make fix")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    generated.files(files())

@@ -62,9 +62,15 @@ ROUTING = Dashboard(
                     ),
                 ),
                 Panel(
-                    "Left to the default model by rewrite_llm",
-                    "percentunit",
-                    (Query(share("rewrite_selections_total", 'defaulted="true"', "source"), "{{source}}"),),
+                    "Choices of rewrite_llm by who judged, and whether for want of a better",
+                    "reqps",
+                    (
+                        Query(
+                            rate("rewrite_selections_total", by="source, defaulted"),
+                            "{{source}}, default {{defaulted}}",
+                        ),
+                    ),
+                    stacked=True,
                 ),
             ),
         ),

@@ -1,6 +1,6 @@
 """Writes the tables of docs/operate/sizing.md from the catalogs, or checks that they are fresh."""
 
-from deploy.local.generated import main
+from deploy.local.generated import section
 from services.imagegen import reading
 from services.imagegen.catalog import ModelRow
 from services.imagegen.engines.registry import FAMILIES
@@ -63,4 +63,4 @@ def _bytes(gib: int) -> int:
 
 
 if __name__ == "__main__":
-    main(tables(), BEGIN, END)
+    section(tables(), BEGIN, END)

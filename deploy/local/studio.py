@@ -5,7 +5,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,9 @@ from typing import IO, Self
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local.ports import unused
+from servekit.channels import Link
 
 SERVICES = ("rewrite_llm", "imagegen", "voice", "router")
 """In the order in which they start: the router last, so that it finds the others."""
@@ -24,6 +26,9 @@ of which another program wanted one, and saves a tenth of a second where none do
 
 STOP_SECONDS = 15.0
 """How long a service gets to stop by itself before it is killed."""
+
+
+IN_THE_CLEAR = Link()
 
 
 @dataclass(frozen=True)
@@ -77,21 +82,15 @@ def _own_settings(name: str, ports: tuple[int, int], settings: dict[str, str]) -
 
 def free_ports() -> dict[str, tuple[int, int]]:
     """Return unused loopback ports for every service."""
-    sockets = [socket.socket() for _ in range(2 * len(SERVICES))]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        numbers = [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-    return {name: (numbers[2 * i], numbers[2 * i + 1]) for i, name in enumerate(SERVICES)}
+    numbers = iter(unused(2 * len(SERVICES)))
+    return {name: (next(numbers), next(numbers)) for name in SERVICES}
 
 
 class Studio:
     """Starts the services, waits until all are healthy, and stops every one of them on the way out.
 
-    `settings` are settings of every service, without the prefix; `environment` is set as it is.
+    `settings` are settings of every service, without the prefix; `environment` is set as it is. `link` is how their
+    health is asked for, where they do not serve in the clear.
     """
 
     def __init__(
@@ -100,10 +99,12 @@ class Studio:
         *,
         settings: dict[str, str] | None = None,
         environment: dict[str, str] | None = None,
+        link: Link = IN_THE_CLEAR,
         ready_seconds: float = 120.0,
     ) -> None:
         self.log_dir = log_dir
         self._environment = os.environ | (environment or {})
+        self._link = link
         self._ready_seconds = ready_seconds
         self._logs: list[IO[bytes]] = []
         self.services = {each.name: each for each in processes(free_ports(), settings)}
@@ -158,7 +159,7 @@ class Studio:
             start_new_session=True,
         )
         self.running[name] = process
-        healthy = asyncio.ensure_future(_healthy(service.address))
+        healthy = asyncio.ensure_future(_healthy(service.address, self._link))
         ended = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait({healthy, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -183,9 +184,9 @@ class Studio:
             self._logs.clear()
 
 
-async def _healthy(address: str) -> None:
+async def _healthy(address: str, link: Link) -> None:
     """Return when the server says SERVING."""
-    async with grpc.aio.insecure_channel(address, options=[("grpc.initial_reconnect_backoff_ms", 100)]) as channel:
+    async with link.open(address, [("grpc.initial_reconnect_backoff_ms", 100)]) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         while True:
             try:

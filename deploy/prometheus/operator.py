@@ -1,9 +1,10 @@
 """`python -m deploy.prometheus.operator --write`: the rules for the Prometheus operator; `--check` tells if fresh."""
 
-import sys
 from pathlib import Path
 
 import yaml
+
+from deploy.local import generated
 
 FOLDER = Path(__file__).parent
 OUT = FOLDER / "operator-rules.yaml"
@@ -23,14 +24,5 @@ def operator_rules() -> str:
     return head + yaml.safe_dump(rule, sort_keys=False, width=120, allow_unicode=True)
 
 
-def main(arguments: list[str]) -> None:
-    """Write or check; raises `SystemExit` if the file is stale."""
-    text = operator_rules()
-    if arguments == ["--write"]:
-        OUT.write_text(text, encoding="utf-8")
-    elif not OUT.exists() or OUT.read_text(encoding="utf-8") != text:
-        sys.exit(f"{OUT} is stale: run make fix")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    generated.files({OUT: operator_rules()})

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import shutil
-import socket
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,11 +12,11 @@ from typing import Any, Self
 
 import yaml
 
+from deploy.local.ports import unused
+from deploy.local.program import Program
 from deploy.local.studio import Process
 
 FOLDER = Path(__file__).parent
-_READY_S = 30.0
-_STOP_S = 10.0
 _LOOK_S = 0.2
 
 Series = dict[str, Any]
@@ -25,40 +24,46 @@ Series = dict[str, Any]
 
 
 class PrometheusFailed(Exception):
-    """Prometheus ended, did not get ready, or refused a question; the message says why."""
+    """Prometheus refused a question; the message says why."""
 
 
 class Prometheus:
-    """Runs Debian's `prometheus` with the shipped configuration and rules, on targets and a folder of its own."""
+    """Runs Debian's `prometheus` with the shipped configuration and rules, on targets and a folder of its own.
 
-    def __init__(self, folder: Path, services: Mapping[str, Process], *, interval: str = "1s") -> None:
+    Alerts go to the `alertmanager` at that address, if there is one. With `hold` they fire after so long, in place of
+    what their rules say.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        services: Mapping[str, Process],
+        *,
+        interval: str = "1s",
+        alertmanager: str = "",
+        hold: str = "",
+    ) -> None:
+        self._alertmanager = alertmanager
+        self._hold = hold
         self._folder = folder
         self._services = services
         self._interval = interval
-        self.address = f"127.0.0.1:{_free_port()}"
+        self.address = f"127.0.0.1:{unused(1)[0]}"
 
     async def __aenter__(self) -> Self:
-        config = self._configure()
-        with (self._folder / "prometheus.log").open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                "prometheus",
-                f"--config.file={config}",
-                f"--storage.tsdb.path={self._folder / 'data'}",
-                f"--web.listen-address={self.address}",
-                "--enable-feature=exemplar-storage",
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            async with asyncio.timeout(_READY_S):
-                await self._ready()
-        except BaseException:
-            await self._stop()
-            raise
+        command = (
+            "prometheus",
+            f"--config.file={self._configure()}",
+            f"--storage.tsdb.path={self._folder / 'data'}",
+            f"--web.listen-address={self.address}",
+            "--enable-feature=exemplar-storage",
+        )
+        self._program = Program(command, self._folder / "prometheus.log", f"http://{self.address}/-/ready")
+        await self._program.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._stop()
+        await self._program.__aexit__(*exc)
 
     async def query(self, expression: str) -> list[Series]:
         """Return the instant vector of an expression; raises `PrometheusFailed` if it does not parse."""
@@ -83,46 +88,32 @@ class Prometheus:
         return [rule for group in (await self._ask("rules", {}))["groups"] for rule in group["rules"]]
 
     async def until(self, expression: str, limit_s: float = 30.0) -> list[Series]:
-        """Return the vector of an expression once it is not empty; asks until then. Raises `TimeoutError`."""
+        """Return the vector of an expression once it is not empty; asks until then, for Prometheus tells nobody.
+
+        Raises `TimeoutError`, and `ProgramFailed` if Prometheus ends.
+        """
         async with asyncio.timeout(limit_s):
-            while not (found := await self.query(expression)):  # noqa: ASYNC110 - another process's state has no event
-                await asyncio.sleep(_LOOK_S)
+            while not (found := await self.query(expression)):
+                await self._program.lives(_LOOK_S)
         return found
 
     def _configure(self) -> Path:
         """Copy what is shipped, with these targets and this interval in place of the shipped ones."""
-        shutil.copytree(FOLDER / "rules", self._folder / "rules", dirs_exist_ok=True)
-        (self._folder / "targets").mkdir(parents=True, exist_ok=True)
+        for folder in ("rules", "targets"):
+            (self._folder / folder).mkdir(parents=True, exist_ok=True)
+        for rules in (FOLDER / "rules").glob("*.yml"):
+            text = rules.read_text(encoding="utf-8")
+            held = re.sub(r"^( +for:) .+$", rf"\1 {self._hold}", text, flags=re.MULTILINE) if self._hold else text
+            (self._folder / "rules" / rules.name).write_text(held, encoding="utf-8")
         config = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
         config["global"] = {"scrape_interval": self._interval, "evaluation_interval": self._interval}
         path = self._folder / "prometheus.yml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         targets = [_target(each) for each in self._services.values()]
         (self._folder / "targets" / "studio.yml").write_text(yaml.safe_dump(targets), encoding="utf-8")
+        managers = [{"targets": [self._alertmanager]}] if self._alertmanager else []
+        (self._folder / "targets" / "alertmanager.yml").write_text(yaml.safe_dump(managers), encoding="utf-8")
         return path
-
-    async def _ready(self) -> None:
-        ended = asyncio.ensure_future(self._process.wait())
-        try:
-            while not ended.done():
-                try:
-                    await asyncio.to_thread(_get, f"http://{self.address}/-/ready")
-                    return
-                except OSError:
-                    await asyncio.wait([ended], timeout=0.1)
-        finally:
-            ended.cancel()
-        raise PrometheusFailed((self._folder / "prometheus.log").read_text(encoding="utf-8")[-2000:])
-
-    async def _stop(self) -> None:
-        if self._process.returncode is not None:
-            return
-        self._process.terminate()
-        try:
-            await asyncio.wait_for(self._process.wait(), _STOP_S)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
 
     async def _ask(self, what: str, parameters: Mapping[str, str]) -> Any:
         url = f"http://{self.address}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
@@ -130,13 +121,6 @@ class Prometheus:
         if answer["status"] != "success":
             raise PrometheusFailed(f"{answer['error']}: {parameters}")
         return answer["data"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
 
 
 def _target(service: Process) -> dict[str, Sequence[str] | dict[str, str]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -14,9 +13,9 @@ from typing import Any
 import yaml
 
 from deploy.envoy.render import Address, render
+from deploy.local.ports import unused
+from deploy.local.program import Program
 from tests.ops.tools import tool
-
-STARTED = b"starting workers"
 
 
 @dataclass(frozen=True)
@@ -56,56 +55,18 @@ def _open(request: urllib.request.Request) -> Answer:
             return Answer(error.code, dict(error.headers), error.read())
 
 
-async def _accepting(address: Address) -> None:
-    """Return when the port is open, which Envoy's threads do after it has said that they start."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(address.host, address.port)
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            await writer.wait_closed()
-            return
-
-
-def free_port() -> int:
-    """Return an unused loopback port."""
-    with socket.socket() as each:
-        each.bind(("127.0.0.1", 0))
-        port: int = each.getsockname()[1]
-        return port
-
-
 @asynccontextmanager
 async def running(
     folder: Path, router: str, *, burst: int | None = None, downstream: Path | None = None, upstream: Path | None = None
 ) -> AsyncIterator[Edge]:
     """Run Envoy inside the block; `burst` calls of one address are let through, then one an hour."""
-    listen, admin = Address("127.0.0.1", free_port()), Address("127.0.0.1", free_port())
+    listen, admin = (Address("127.0.0.1", port) for port in unused(2))
     path = render(folder, listen, Address.parse(router), admin, downstream=downstream, upstream=upstream)
     if burst is not None:
         path.write_text(_with_burst(path.read_text(), burst))
     command = (tool("envoy"), "--config-path", path, "--concurrency", "1", "--disable-hot-restart")
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    lines: list[bytes] = []
-    try:
-        async with asyncio.timeout(30):
-            while STARTED not in (line := await process.stderr.readline()):
-                if not line:
-                    raise RuntimeError(b"".join(lines[-5:]).decode())
-                lines.append(line)
-        reading = asyncio.create_task(process.stderr.read())
-        await _accepting(listen)
+    async with Program(command, folder / "envoy.log", f"http://{admin.host}:{admin.port}/ready"):
         yield Edge(f"{listen.host}:{listen.port}")
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-    await reading
 
 
 def _with_burst(text: str, burst: int) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -15,13 +16,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from atelier.router.v1 import router_service_pb2, router_service_pb2_grpc
-from atelier_client import AsyncClient
+from atelier_client import AsyncClient, AtelierError
 from deploy.envoy.descriptor import UnknownMethods, descriptor_set
 from deploy.envoy.render import Address, render
 from deploy.local.studio import Studio
 from tests.authority import Authority
 from tests.ops.envoy.edge import Edge, running
 from tests.ops.tools import run
+from tests.secured import Secured, secured
 
 PROMPT = "a serene landscape with mountains and a lake at sunset"
 ROUTE = "/atelier.router.v1.RouterService/Route"
@@ -38,6 +40,12 @@ async def studio(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stud
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def edge(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
     async with running(tmp_path_factory.mktemp("edge"), studio.address) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secured]:
+    async with secured(tmp_path_factory.mktemp("guarded")) as started:
         yield started
 
 
@@ -162,6 +170,30 @@ async def test_a_caller_must_show_a_certificate_of_the_authority(studio: Studio,
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await _health(secure, ours, pair)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_mutual_tls_all_the_way_to_the_router(guarded: Secured, tmp_path: Path) -> None:
+    tls = certificates(tmp_path / "tls", guarded.authority, "edge")
+    async with (
+        running(tmp_path / "out", guarded.studio.address, downstream=tls, upstream=tls) as edge,
+        AsyncClient(edge.address, timeout=30, credentials=guarded.ann) as ann,
+        AsyncClient(edge.address, timeout=30, credentials=replace(guarded.ann, api_key="")) as nobody,
+    ):
+        result = await ann.image(PROMPT, seed=7, steps=2)
+        with pytest.raises(AtelierError) as caught:
+            await nobody.image(PROMPT, steps=2)
+    assert result.pictures[0].data.startswith(b"\x89PNG")
+    assert caught.value.code == "UNAUTHENTICATED", "the edge's certificate is no key"
+
+
+@pytest.mark.parametrize("flaw", ["in the clear", "a stranger to the router", "another authority's router"])
+async def test_an_edge_and_a_router_that_do_not_trust_each_other(guarded: Secured, tmp_path: Path, flaw: str) -> None:
+    ours, foreign = guarded.authority, Authority(tmp_path / "foreign")
+    tls = certificates(tmp_path / "tls", foreign if flaw == "a stranger to the router" else ours, "edge")
+    (tls / "ca.crt").write_bytes((foreign if flaw == "another authority's router" else ours).file.read_bytes())
+    upstream = None if flaw == "in the clear" else tls
+    async with running(tmp_path / "out", guarded.studio.address, upstream=upstream) as edge:
+        assert (await edge.call("/v1/backends")).code == 503
 
 
 async def _health(edge: Edge, authority: Authority, pair: object) -> int:
