@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from atelier.common.v1 import decision_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2 as wire
@@ -39,9 +40,13 @@ _VERDICTS = {
 }
 
 
+Candidates: TypeAlias = wire.SelectModelRequest | wire.JudgePromptRequest
+"""Requests that name candidates, in fields of the same names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A checked selection request."""
+    """A checked request to choose; there may be no candidates if it is one to judge."""
 
     prompt: str
     candidates: tuple[Candidate, ...]
@@ -59,7 +64,16 @@ class Reword:
 
 def to_choice(request: wire.SelectModelRequest) -> Choice:
     """Return the request in the domain; raises `InvalidRequest` with every violation."""
-    _require([*_prompt(request.prompt), *_candidates(request), *_default(request)])
+    return _choice(request, at_least=1)
+
+
+def to_judge(request: wire.JudgePromptRequest) -> Choice:
+    """Return the request in the domain; raises `InvalidRequest` with every violation."""
+    return _choice(request, at_least=0)
+
+
+def _choice(request: Candidates, *, at_least: int) -> Choice:
+    _require([*_prompt(request.prompt), *_candidates(request, at_least), *_default(request)])
     candidates = tuple(Candidate(each.id, each.strengths, tuple(each.tags)) for each in request.candidates)
     return Choice(request.prompt, candidates, request.default_id)
 
@@ -141,9 +155,9 @@ def _prompt(prompt: str) -> Iterator[Violation]:
         yield Violation("prompt", "must have no control characters but line breaks and tabs")
 
 
-def _candidates(request: wire.SelectModelRequest) -> Iterator[Violation]:
-    if not 1 <= len(request.candidates) <= MAX_CANDIDATES:
-        yield Violation("candidates", f"must be 1 to {MAX_CANDIDATES}, has {len(request.candidates)}")
+def _candidates(request: Candidates, at_least: int) -> Iterator[Violation]:
+    if not at_least <= len(request.candidates) <= MAX_CANDIDATES:
+        yield Violation("candidates", f"must be {at_least} to {MAX_CANDIDATES}, has {len(request.candidates)}")
     uses = Counter(each.id for each in request.candidates)
     for index, each in enumerate(request.candidates):
         at = f"candidates[{index}]"
@@ -159,7 +173,7 @@ def _candidates(request: wire.SelectModelRequest) -> Iterator[Violation]:
             yield Violation(f"{at}.tags", f"must be at most {MAX_TAGS}, each of at most {MAX_ID_CHARS} characters")
 
 
-def _default(request: wire.SelectModelRequest) -> Iterator[Violation]:
+def _default(request: Candidates) -> Iterator[Violation]:
     ids = [each.id for each in request.candidates]
     if request.default_id and request.default_id not in ids:
         yield Violation("default_id", "must be the id of a candidate, or empty for the first")

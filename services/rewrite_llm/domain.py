@@ -4,17 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from servekit.errors import PreconditionFailed
-
 MAX_PROMPT_CHARS = 4000
 MAX_STRENGTHS_CHARS = 1000
 MAX_CANDIDATES = 64
-
-
-class ModelUnavailable(PreconditionFailed):
-    """The weights of the language model cannot be had."""
-
-    reason = "MODEL_UNAVAILABLE"
 
 
 class Verdict(IntEnum):

@@ -9,7 +9,7 @@ from atelier.common.v1 import decision_pb2, types_pb2
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2
 from servekit.errors import InvalidRequest, Violation
-from services.router.domain import Ask, Decision, Finding, Rewriting, Screening
+from services.router.domain import Ask, Decision, Finding, Judgement, Rewriting
 
 GenerateRequest = image_service_pb2.GenerateRequest
 GenerateResponse = image_service_pb2.GenerateResponse
@@ -148,14 +148,15 @@ def rewritten(rewriting: Rewriting) -> decision_pb2.Rewritten:
     )
 
 
-def screening(judged: Screening) -> rewrite_service_pb2.ScreenPromptResponse:
+def screening(judgement: Judgement) -> rewrite_service_pb2.ScreenPromptResponse:
     """Return what was thought of the prompt."""
+    judged = judgement.screening
     return rewrite_service_pb2.ScreenPromptResponse(
         verdict=decision_pb2.Verdict.ValueType(judged.verdict),
         findings=_findings(judged.findings),
         source=_source(judged.source),
         unsafe_score=judged.unsafe_score,
-        seconds=judged.seconds,
+        seconds=judgement.seconds,
         degraded=judged.degraded,
     )
 

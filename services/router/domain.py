@@ -118,7 +118,6 @@ class Screening:
     findings: tuple[Finding, ...] = ()
     """Strictest first."""
     unsafe_score: float = 0.0
-    seconds: float = 0.0
     degraded: str = ""
     complete: bool = True
     """False if rewrite_llm could not be asked, so that only the most necessary rules were applied."""
@@ -134,6 +133,15 @@ class Selection:
     defaulted: bool = False
     reason: str = ""
     degraded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Everything that is thought of a prompt before it is placed."""
+
+    screening: Screening
+    selection: Selection | None = None
+    """None if there was nothing to choose between."""
     seconds: float = 0.0
     """Seconds it took, the way to rewrite_llm and back included."""
 
@@ -172,7 +180,6 @@ class Choice:
     explicit: bool = False
     defaulted: bool = False
     degraded: str = ""
-    select_seconds: float = 0.0
 
     @property
     def margin(self) -> float:
@@ -186,8 +193,13 @@ class Decision:
 
     choice: Choice
     replica: str
-    screening: Screening
+    judgement: Judgement
     seconds: float
+
+    @property
+    def screening(self) -> Screening:
+        """What is thought of the prompt's safety."""
+        return self.judgement.screening
 
     @property
     def degraded(self) -> str:

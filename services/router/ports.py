@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from services.router.domain import Model, Replica, Rewriting, Screening, Selection
+from services.router.domain import Judgement, Model, Replica, Rewriting
 from services.router.hop import Hop
 
 Request_contra = TypeVar("Request_contra", contravariant=True)
@@ -14,11 +14,8 @@ Event_co = TypeVar("Event_co", covariant=True)
 class Judge(Protocol):
     """Judges prompts. Every method raises `JudgeUnavailable` instead of keeping its caller waiting."""
 
-    async def select(self, prompt: str, candidates: Sequence[Model], default: str) -> Selection:
-        """Say how well each candidate suits the prompt."""
-
-    async def screen(self, prompt: str) -> Screening:
-        """Say whether the prompt may be used."""
+    async def judge(self, prompt: str, candidates: Sequence[Model], default: str) -> Judgement:
+        """Say whether the prompt may be used and, if there are candidates, how well each suits it."""
 
     async def rewrite(self, prompt: str, categories: Collection[str]) -> Rewriting | None:
         """Return a safe form of the prompt, or None if there is none."""

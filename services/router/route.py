@@ -1,6 +1,5 @@
 """Decides about an image request: which model, which replica, and whether the prompt may be used."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ from services.router.domain import (
     Ask,
     Choice,
     Decision,
+    Judgement,
     JudgeUnavailable,
     Model,
     PromptBlocked,
@@ -53,7 +53,7 @@ class ImageRouter:
         self._metrics = metrics
 
     async def route(self, ask: Ask) -> Decision:
-        """Choose model and replica while the prompt is screened.
+        """Choose model and replica, and have the prompt screened.
 
         Raises `InvalidRequest`, `UnknownModel` or `BackendUnavailable` if no model can take the request. A prompt that
         policy forbids is not an error yet, see `enforce`.
@@ -61,14 +61,12 @@ class ImageRouter:
         began = perf_counter()
         replicas = await self._serving()
         candidates = _candidates(ask, _catalog(replicas))
-        async with asyncio.TaskGroup() as group:
-            choosing = group.create_task(self._choose(ask, candidates, replicas))
-            screening = group.create_task(self._screen(ask.prompt))
-        choice = choosing.result()
+        judgement = await self._judged(ask.prompt, candidates if len(candidates) > 1 else ())
+        choice = self._choose(ask, candidates, replicas, judgement.selection)
         replica = place.pick(replicas, choice.model)
         if replica is None:  # a catalog is made of what the serving replicas have
             raise BackendUnavailable(f"no server has {choice.model}", retry_after_s=_RETRY_AFTER_S)
-        decision = Decision(choice, replica.name, screening.result(), perf_counter() - began)
+        decision = Decision(choice, replica.name, judgement, perf_counter() - began)
         self._count(decision)
         return decision
 
@@ -121,11 +119,29 @@ class ImageRouter:
             raise BackendUnavailable("the image servers offer no models", retry_after_s=_RETRY_AFTER_S)
         return replicas
 
-    async def _choose(self, ask: Ask, candidates: Sequence[Model], replicas: Sequence[Replica]) -> Choice:
+    async def _judged(self, prompt: str, candidates: Sequence[Model]) -> Judgement:
+        """Ask about the prompt and, if there are candidates, how well each suits it."""
+        began = perf_counter()
+        default = next((each.id for each in candidates if each.is_default), candidates[0].id if candidates else "")
+        try:
+            judgement = await self._judge.judge(prompt, candidates, default)
+        except JudgeUnavailable as error:
+            judgement = self._by_rules(prompt, candidates, default, str(error))
+        return replace(judgement, seconds=perf_counter() - began)
+
+    def _by_rules(self, prompt: str, candidates: Sequence[Model], default: str, why: str) -> Judgement:
+        screening = self._blocklist.screen(prompt, why)
+        if not candidates:
+            return Judgement(screening)
+        selection = rules.select(prompt, candidates, default)
+        return Judgement(screening, replace(selection, degraded=f"{why}; the router's rules chose"))
+
+    def _choose(
+        self, ask: Ask, candidates: Sequence[Model], replicas: Sequence[Replica], selection: Selection | None
+    ) -> Choice:
         readiness = {each.id: place.best_readiness(replicas, each.id) for each in candidates}
-        if len(candidates) == 1:
+        if selection is None:
             return _only(ask, candidates[0], readiness)
-        selection = await self._select(ask.prompt, candidates)
         scores = self._policy.ranking.rank(selection.shares, readiness)
         model = selection.choice if selection.defaulted else scores[0].model
         return Choice(
@@ -135,26 +151,7 @@ class ImageRouter:
             reason=selection.reason if model == selection.choice else _sooner(model, selection.choice, readiness),
             defaulted=selection.defaulted,
             degraded=selection.degraded,
-            select_seconds=selection.seconds,
         )
-
-    async def _select(self, prompt: str, candidates: Sequence[Model]) -> Selection:
-        began = perf_counter()
-        default = next((each.id for each in candidates if each.is_default), candidates[0].id)
-        try:
-            selection = await self._judge.select(prompt, candidates, default)
-        except JudgeUnavailable as error:
-            degraded = f"{error}; the router's rules chose"
-            selection = replace(rules.select(prompt, candidates, default), degraded=degraded)
-        return replace(selection, seconds=perf_counter() - began)
-
-    async def _screen(self, prompt: str) -> Screening:
-        began = perf_counter()
-        try:
-            screening = await self._judge.screen(prompt)
-        except JudgeUnavailable as error:
-            screening = self._blocklist.screen(prompt, str(error))
-        return replace(screening, seconds=perf_counter() - began)
 
     def _blocked(self, message: str, screening: Screening) -> PromptBlocked:
         finding = screening.findings[0] if screening.findings else None

@@ -62,9 +62,10 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
 
 
 def _stages(decision: Decision, rewriting: Rewriting | None) -> dict[str, float]:
+    judgement = decision.judgement
     return {
-        "select": decision.choice.select_seconds,
-        "screen": decision.screening.seconds,
+        "select": judgement.seconds if judgement.selection else 0.0,
+        "screen": judgement.seconds,
         "rewrite": rewriting.seconds if rewriting else 0.0,
     }
 
@@ -85,7 +86,7 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
         ask = convert.ask(request.request, at="request.")
         decision = await self._router.route(ask)
         response = router_service_pb2.RouteResponse(
-            routed=convert.routed(decision), screening=convert.screening(decision.screening)
+            routed=convert.routed(decision), screening=convert.screening(decision.judgement)
         )
         if _refused(ask, decision):
             return response

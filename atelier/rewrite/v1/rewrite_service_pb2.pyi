@@ -314,3 +314,65 @@ class RewritePromptResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RewritePromptResponse: _TypeAlias = RewritePromptResponse  # noqa: Y015
+
+@_typing.final
+class JudgePromptRequest(_message.Message):
+    """JudgePromptRequest asks whether a prompt is safe and, with candidates, which of them suits it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    DEFAULT_ID_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.str
+    """The prompt. Required, 1 to 4000 characters."""
+    default_id: _builtins.str
+    """Id of the candidate to take when the margin is too small; empty means the first."""
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """The candidates, at most 64; none to screen only."""
+
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.str = ...,
+        candidates: _abc.Iterable[Global___Candidate] | None = ...,
+        default_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "default_id", b"default_id", "prompt", b"prompt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JudgePromptRequest: _TypeAlias = JudgePromptRequest  # noqa: Y015
+
+@_typing.final
+class JudgePromptResponse(_message.Message):
+    """JudgePromptResponse is both judgements."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCREENING_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def screening(self) -> Global___ScreenPromptResponse:
+        """Whether the prompt is safe."""
+
+    @_builtins.property
+    def selection(self) -> Global___SelectModelResponse:
+        """Which candidate suits; absent if none was named."""
+
+    def __init__(
+        self,
+        *,
+        screening: Global___ScreenPromptResponse | None = ...,
+        selection: Global___SelectModelResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["screening", b"screening", "selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["screening", b"screening", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JudgePromptResponse: _TypeAlias = JudgePromptResponse  # noqa: Y015

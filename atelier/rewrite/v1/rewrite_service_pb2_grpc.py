@@ -50,6 +50,11 @@ class RewriteServiceStub(object):
                 request_serializer=atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.RewritePromptRequest.SerializeToString,
                 response_deserializer=atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.RewritePromptResponse.FromString,
                 _registered_method=True)
+        self.JudgePrompt = channel.unary_unary(
+                '/atelier.rewrite.v1.RewriteService/JudgePrompt',
+                request_serializer=atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.JudgePromptRequest.SerializeToString,
+                response_deserializer=atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.JudgePromptResponse.FromString,
+                _registered_method=True)
 
 
 class RewriteServiceServicer(object):
@@ -77,6 +82,14 @@ class RewriteServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def JudgePrompt(self, request, context):
+        """JudgePrompt is ScreenPrompt and SelectModel in one call, about the same text: what a router needs before it places a
+        request. Rewriting is not part of it, because it may take seconds where judging takes milliseconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RewriteServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_RewriteServiceServicer_to_server(servicer, server):
                     servicer.RewritePrompt,
                     request_deserializer=atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.RewritePromptRequest.FromString,
                     response_serializer=atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.RewritePromptResponse.SerializeToString,
+            ),
+            'JudgePrompt': grpc.unary_unary_rpc_method_handler(
+                    servicer.JudgePrompt,
+                    request_deserializer=atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.JudgePromptRequest.FromString,
+                    response_serializer=atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.JudgePromptResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class RewriteService(object):
             '/atelier.rewrite.v1.RewriteService/RewritePrompt',
             atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.RewritePromptRequest.SerializeToString,
             atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.RewritePromptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JudgePrompt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.rewrite.v1.RewriteService/JudgePrompt',
+            atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.JudgePromptRequest.SerializeToString,
+            atelier_dot_rewrite_dot_v1_dot_rewrite__service__pb2.JudgePromptResponse.FromString,
             options,
             channel_credentials,
             insecure,

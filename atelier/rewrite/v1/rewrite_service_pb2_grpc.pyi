@@ -39,6 +39,10 @@ class RewriteServiceStub:
     """ScreenPrompt says whether a prompt is allowed, must be rewritten, or is blocked."""
     RewritePrompt: _grpc.UnaryUnaryMultiCallable[_rewrite_service_pb2.RewritePromptRequest, _rewrite_service_pb2.RewritePromptResponse]
     """RewritePrompt makes a prompt safe and keeps its subject, style and language."""
+    JudgePrompt: _grpc.UnaryUnaryMultiCallable[_rewrite_service_pb2.JudgePromptRequest, _rewrite_service_pb2.JudgePromptResponse]
+    """JudgePrompt is ScreenPrompt and SelectModel in one call, about the same text: what a router needs before it places a
+    request. Rewriting is not part of it, because it may take seconds where judging takes milliseconds.
+    """
 
 @_typing.type_check_only
 class RewriteServiceAsyncStub(RewriteServiceStub):
@@ -51,6 +55,10 @@ class RewriteServiceAsyncStub(RewriteServiceStub):
     """ScreenPrompt says whether a prompt is allowed, must be rewritten, or is blocked."""
     RewritePrompt: _aio.UnaryUnaryMultiCallable[_rewrite_service_pb2.RewritePromptRequest, _rewrite_service_pb2.RewritePromptResponse]  # type: ignore[assignment]
     """RewritePrompt makes a prompt safe and keeps its subject, style and language."""
+    JudgePrompt: _aio.UnaryUnaryMultiCallable[_rewrite_service_pb2.JudgePromptRequest, _rewrite_service_pb2.JudgePromptResponse]  # type: ignore[assignment]
+    """JudgePrompt is ScreenPrompt and SelectModel in one call, about the same text: what a router needs before it places a
+    request. Rewriting is not part of it, because it may take seconds where judging takes milliseconds.
+    """
 
 class RewriteServiceServicer(metaclass=_abc_1.ABCMeta):
     """RewriteService judges prompts: which model suits, what is unsafe, how to say it safely."""
@@ -78,5 +86,15 @@ class RewriteServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rewrite_service_pb2.RewritePromptResponse, _abc.Awaitable[_rewrite_service_pb2.RewritePromptResponse]]:
         """RewritePrompt makes a prompt safe and keeps its subject, style and language."""
+
+    @_abc_1.abstractmethod
+    def JudgePrompt(
+        self,
+        request: _rewrite_service_pb2.JudgePromptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rewrite_service_pb2.JudgePromptResponse, _abc.Awaitable[_rewrite_service_pb2.JudgePromptResponse]]:
+        """JudgePrompt is ScreenPrompt and SelectModel in one call, about the same text: what a router needs before it places a
+        request. Rewriting is not part of it, because it may take seconds where judging takes milliseconds.
+        """
 
 def add_RewriteServiceServicer_to_server(servicer: RewriteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,8 +8,7 @@ from typing import Annotated, Any, TypeVar
 import httpx2
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
-from servekit.errors import BackendUnavailable, EngineFailure, Overloaded
-from services.rewrite_llm.domain import ModelUnavailable
+from servekit.errors import BackendUnavailable, EngineFailure, ModelUnavailable, Overloaded
 
 MAX_ANSWER_BYTES = 256 * 1024
 """More than any answer that we ask for; the rest of a longer one is not read."""

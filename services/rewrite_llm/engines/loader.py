@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from servekit.device import DevicePlan, out_of_memory_as, release_unused
+from servekit.errors import ModelUnavailable
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
 from services.rewrite_llm.catalog import Catalog, ModelRow
-from services.rewrite_llm.domain import ModelUnavailable
 from services.rewrite_llm.ports import Engine
 
 logger = logging.getLogger(__name__)

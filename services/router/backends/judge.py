@@ -15,7 +15,17 @@ from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
 from servekit import tracing
 from servekit.channels import RenewedChannel
 from servekit.context import current
-from services.router.domain import Finding, JudgeUnavailable, Model, Rewriting, Screening, Selection, Source, Verdict
+from services.router.domain import (
+    Finding,
+    Judgement,
+    JudgeUnavailable,
+    Model,
+    Rewriting,
+    Screening,
+    Selection,
+    Source,
+    Verdict,
+)
 
 R = TypeVar("R")
 
@@ -32,7 +42,7 @@ class RewriteJudge:
     breaker per question spares the next callers the waiting for `pause_s` seconds, then tries again.
     """
 
-    REPEATABLE = tuple(f"atelier.rewrite.v1.RewriteService/{name}" for name in ("SelectModel", "ScreenPrompt"))
+    REPEATABLE = ("atelier.rewrite.v1.RewriteService/JudgePrompt",)
     """Methods that gRPC may send again."""
 
     def __init__(self, connection: RenewedChannel, *, decision_s: float, rewrite_s: float, pause_s: float) -> None:
@@ -49,9 +59,9 @@ class RewriteJudge:
     def _stub(self) -> "rewrite_service_pb2_grpc.RewriteServiceAsyncStub":
         return rewrite_service_pb2_grpc.RewriteServiceStub(self._connection.current())
 
-    async def select(self, prompt: str, candidates: Sequence[Model], default: str) -> Selection:
-        """Say how well each candidate suits the prompt."""
-        request = rewrite_service_pb2.SelectModelRequest(
+    async def judge(self, prompt: str, candidates: Sequence[Model], default: str) -> Judgement:
+        """Say whether the prompt may be used and, if there are candidates, how well each suits it."""
+        request = rewrite_service_pb2.JudgePromptRequest(
             prompt=prompt,
             candidates=[
                 rewrite_service_pb2.Candidate(id=each.id, strengths=each.strengths or each.id, tags=each.tags)
@@ -59,14 +69,8 @@ class RewriteJudge:
             ],
             default_id=default,
         )
-        response = await self._ask("SelectModel", self._stub.SelectModel, request, self._decision_s)
-        return _sane(_selection, response, {each.id for each in candidates})
-
-    async def screen(self, prompt: str) -> Screening:
-        """Say whether the prompt may be used."""
-        request = rewrite_service_pb2.ScreenPromptRequest(prompt=prompt)
-        response = await self._ask("ScreenPrompt", self._stub.ScreenPrompt, request, self._decision_s)
-        return _sane(_screening, response)
+        response = await self._ask("JudgePrompt", self._stub.JudgePrompt, request, self._decision_s)
+        return _sane(_judgement, response, {each.id for each in candidates})
 
     async def rewrite(self, prompt: str, categories: Collection[str]) -> Rewriting | None:
         """Return a safe form of the prompt, or None if there is none."""
@@ -111,6 +115,11 @@ def _sane(convert: Callable[..., R], *parts: Any) -> R:
         return convert(*parts)
     except ValueError as error:
         raise JudgeUnavailable(f"rewrite_llm answered nonsense ({error})") from error
+
+
+def _judgement(response: rewrite_service_pb2.JudgePromptResponse, candidates: Collection[str]) -> Judgement:
+    screening = _screening(response.screening)
+    return Judgement(screening, _selection(response.selection, candidates) if candidates else None)
 
 
 def _selection(response: rewrite_service_pb2.SelectModelResponse, candidates: Collection[str]) -> Selection:

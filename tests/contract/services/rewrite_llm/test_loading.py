@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from servekit.device import DevicePlan, plan_device
-from servekit.errors import Cancelled
+from servekit.errors import Cancelled, ModelUnavailable
 from servekit.residency import Loaded
 from servekit.worker import CancelToken, DeviceWorker
 from services.rewrite_llm.catalog import Catalog, ModelRow
-from services.rewrite_llm.domain import Candidate, ModelUnavailable
+from services.rewrite_llm.domain import Candidate
 from services.rewrite_llm.engines.loader import EngineLoader
 from services.rewrite_llm.engines.rules import RulesEngine
 from services.rewrite_llm.ports import Engine

@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from servekit.errors import BackendUnavailable, EngineFailure, Overloaded, ServingError
+from servekit.errors import BackendUnavailable, EngineFailure, ModelUnavailable, Overloaded, ServingError
 from services.rewrite_llm.backends.chat_api import MAX_ANSWER_BYTES, ChatApi
 from services.rewrite_llm.backends.remote import RemoteModel
-from services.rewrite_llm.domain import Candidate, ModelUnavailable
+from services.rewrite_llm.domain import Candidate
 from services.rewrite_llm.engines.causal_lm import CausalLmEngine
 from services.rewrite_llm.metrics import RewriteMetrics
 from services.rewrite_llm.select import softmax

@@ -85,6 +85,46 @@ async def test_the_language_model_is_asked_about_what_rules_let_pass(by_llm: Stu
     assert 0 < answer.unsafe_score < 1
 
 
+async def assert_judged_as_alone(studio: Studio, prompt: str) -> None:
+    judged = await studio.rewrite.JudgePrompt(wire.JudgePromptRequest(prompt=prompt, candidates=CANDIDATES))
+    selection = await studio.rewrite.SelectModel(choice(prompt))
+    screening = await studio.rewrite.ScreenPrompt(wire.ScreenPromptRequest(prompt=prompt))
+    for part in (judged.selection, judged.screening, selection, screening):
+        part.ClearField("seconds")
+    assert (judged.selection, judged.screening) == (selection, screening)
+
+
+async def test_rules_judge_as_they_choose_and_screen(by_rules: Studio) -> None:
+    await assert_judged_as_alone(by_rules, "emblem for a rowing club with a nude rower")
+
+
+async def test_the_language_model_judges_as_it_chooses_and_screens(by_llm: Studio) -> None:
+    await assert_judged_as_alone(by_llm, "emblem for a rowing club")
+
+
+async def test_without_candidates_a_judgement_is_a_screening(by_rules: Studio) -> None:
+    judged = await by_rules.rewrite.JudgePrompt(wire.JudgePromptRequest(prompt="a naked child"))
+    assert judged.screening.verdict == common.VERDICT_BLOCK
+    assert not judged.HasField("selection")
+
+
+async def test_each_stage_of_a_judgement_is_measured(by_rules: Studio) -> None:
+    judged = await by_rules.rewrite.JudgePrompt(wire.JudgePromptRequest(prompt="a lake", candidates=CANDIDATES))
+    assert judged.screening.seconds > 0
+    assert judged.selection.seconds > 0
+    exported = by_rules.metrics()
+    for stage in ("screen", "select"):
+        assert f'rewrite_stage_seconds_count{{stage="{stage}"}} 1.0' in exported
+    assert 'rewrite_queue_wait_seconds_count{stage="judge"} 1.0' in exported
+
+
+async def test_a_language_model_that_is_too_slow_to_choose_still_screens(weights: Path) -> None:
+    async with serving(llm=str(weights), select_limit_s=1e-6, unsafe_threshold=1.0, screen_limit_s=30) as studio:
+        judged = await studio.rewrite.JudgePrompt(wire.JudgePromptRequest(prompt="a lake", candidates=CANDIDATES))
+    assert "did not answer within" in judged.selection.degraded
+    assert (judged.screening.source, judged.screening.degraded) == (common.SOURCE_RULES_AND_LLM, "")
+
+
 async def test_an_unsafe_prompt_is_reworded(by_rules: Studio) -> None:
     answer = await by_rules.rewrite.RewritePrompt(wire.RewritePromptRequest(prompt="a nude woman on a beach"))
     assert (answer.verdict, answer.changed) == (common.VERDICT_ALLOW, True)

@@ -119,11 +119,17 @@ class Rewrite(rewrite_service_pb2_grpc.RewriteServiceServicer):
     shares: dict[str, float] = field(default_factory=dict)
     ready: Callable[[], Awaitable[None]] = _at_once
     rewritten: str = "a safe garden"
+    judged: list[rewrite_service_pb2.JudgePromptRequest] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
 
-    async def SelectModel(self, request: Any, context: Any) -> rewrite_service_pb2.SelectModelResponse:
+    async def JudgePrompt(self, request: Any, context: Any) -> rewrite_service_pb2.JudgePromptResponse:
+        self.judged.append(request)
         await self.ready()
         self.metadata.append(dict(context.invocation_metadata()))
+        selection = self._selection(request) if request.candidates else None
+        return rewrite_service_pb2.JudgePromptResponse(screening=self._screening(), selection=selection)
+
+    def _selection(self, request: Any) -> rewrite_service_pb2.SelectModelResponse:
         rest = 0.1 / max(len(request.candidates) - 1, 1)
         shares = self.shares or {each.id: 0.9 if each.id == self.favourite else rest for each in request.candidates}
         return rewrite_service_pb2.SelectModelResponse(
@@ -135,8 +141,7 @@ class Rewrite(rewrite_service_pb2_grpc.RewriteServiceServicer):
             seconds=0.01,
         )
 
-    async def ScreenPrompt(self, request: Any, context: Any) -> rewrite_service_pb2.ScreenPromptResponse:
-        await self.ready()
+    def _screening(self) -> rewrite_service_pb2.ScreenPromptResponse:
         verdict = decision_pb2.Verdict.ValueType(self.verdict)
         found = [decision_pb2.Finding(category="violence", rule_id="violence.gore", verdict=verdict, score=1.0)]
         return rewrite_service_pb2.ScreenPromptResponse(

@@ -78,7 +78,15 @@ async def test_an_explicit_model_is_screened_but_not_selected(studio: Studio) ->
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert info(error).reason == "PROMPT_BLOCKED"
     assert dict(info(error).metadata) == {"rule_id": "violence.gore", "category": "violence"}
-    assert not studio.rewrite.metadata
+    assert [len(request.candidates) for request in studio.rewrite.judged] == [0]
+
+
+async def test_one_question_settles_model_and_screening(studio: Studio) -> None:
+    await studio.client.events("a portrait of a sailor")
+
+    (judged,) = studio.rewrite.judged
+    assert (judged.prompt, judged.default_id) == ("a portrait of a sailor", "general")
+    assert [each.id for each in judged.candidates] == ["general", "portraits"]
 
 
 async def test_an_unsafe_prompt_is_rewritten_and_the_caller_told(studio: Studio) -> None:
@@ -302,10 +310,19 @@ async def test_a_deployment_may_insist_on_screening() -> None:
 async def test_nonsense_from_the_judge_is_not_believed(studio: Studio) -> None:
     studio.rewrite.shares = {"general": 0.4, "portraits": float("nan")}
 
-    events = await studio.client.events("a portrait of a sailor")
+    events = await studio.client.events("a portrait of a sailor", safety=imagegen_pb2.SAFETY_POLICY_IGNORE)
 
     assert "nonsense" in events[0].routed.degraded
     assert events[0].routed.source == decision_pb2.SOURCE_RULES
+    assert studio.imagegen.requests[0].safety == imagegen_pb2.SAFETY_POLICY_BLOCK
+
+
+async def test_a_judge_that_forgets_a_part_of_its_answer_is_not_believed(studio: Studio) -> None:
+    studio.rewrite.verdict = decision_pb2.VERDICT_UNSPECIFIED
+
+    events = await studio.client.events("a portrait of a sailor", model="general")
+
+    assert "nonsense" in events[0].routed.degraded
 
 
 async def test_without_an_image_server_the_caller_is_told_when_to_retry() -> None:

@@ -65,6 +65,12 @@ def test_a_bad_choice(fields: dict[str, Any], field: str) -> None:
     assert field in violations(convert.to_choice, choice(**fields))
 
 
+def test_a_judgement_may_do_without_candidates_and_is_checked_like_a_choice() -> None:
+    assert convert.to_judge(wire.JudgePromptRequest(prompt="a lake")) == convert.Choice("a lake", (), "")
+    bad = wire.JudgePromptRequest(prompt=" ", candidates=[candidate(), candidate()], default_id="other")
+    assert set(violations(convert.to_judge, bad)) == {"prompt", "candidates[0].id", "candidates[1].id", "default_id"}
+
+
 def test_every_violation_is_gathered() -> None:
     request = choice(prompt="", candidates=[candidate(id="", strengths="")], default_id="x")
     assert set(violations(convert.to_choice, request)) == {

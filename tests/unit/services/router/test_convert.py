@@ -6,7 +6,7 @@ from atelier.common.v1 import decision_pb2, types_pb2
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
 from servekit.errors import InvalidRequest
 from services.router import convert
-from services.router.domain import Choice, Decision, Rewriting, Score, Screening, Source, Verdict
+from services.router.domain import Choice, Decision, Judgement, Rewriting, Score, Screening, Source, Verdict
 
 GenerateRequest = image_service_pb2.GenerateRequest
 Event = image_service_pb2.GenerateResponse
@@ -16,7 +16,7 @@ SOURCE = imagegen_pb2.SourceImage(data=b"png")
 def decided(*, complete: bool = True) -> Decision:
     scores = (Score("a", 0.9, 0.9, 1.0), Score("b", 0.1, 0.1, 0.25))
     choice = Choice("a", scores, Source.LLM, "it suits", degraded="slow")
-    return Decision(choice, "imagegen-1", Screening(Verdict.ALLOW, Source.RULES, complete=complete), 0.25)
+    return Decision(choice, "imagegen-1", Judgement(Screening(Verdict.ALLOW, Source.RULES, complete=complete)), 0.25)
 
 
 @pytest.mark.parametrize(

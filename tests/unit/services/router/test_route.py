@@ -8,6 +8,7 @@ from servekit.errors import BackendUnavailable, InvalidRequest
 from services.router.domain import (
     Ask,
     Finding,
+    Judgement,
     JudgeUnavailable,
     Model,
     PromptBlocked,
@@ -56,17 +57,17 @@ class Judge:
     down: bool = False
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
-    async def select(self, prompt: str, candidates: Sequence[Model], default: str) -> Selection:
+    async def judge(self, prompt: str, candidates: Sequence[Model], default: str) -> Judgement:
         self._maybe_down()
         self.asked.append(tuple(each.id for each in candidates))
+        found = () if self.verdict is Verdict.ALLOW else (replace(FOUND, verdict=self.verdict),)
+        screening = Screening(self.verdict, Source.RULES, found)
+        return Judgement(screening, self._selection(candidates, default) if candidates else None)
+
+    def _selection(self, candidates: Sequence[Model], default: str) -> Selection:
         shares = {each.id: self.shares[each.id] for each in candidates}
         choice = default if self.defaulted else max(shares, key=lambda name: shares[name])
         return Selection(choice, shares, Source.LLM, defaulted=self.defaulted, reason="it suits")
-
-    async def screen(self, prompt: str) -> Screening:
-        self._maybe_down()
-        found = () if self.verdict is Verdict.ALLOW else (replace(FOUND, verdict=self.verdict),)
-        return Screening(self.verdict, Source.RULES, found)
 
     async def rewrite(self, prompt: str, categories: Collection[str]) -> Rewriting | None:
         self._maybe_down()
@@ -92,14 +93,23 @@ async def test_the_model_that_suits_best_is_chosen() -> None:
     assert decision.choice.reason == "it suits"
 
 
-async def test_a_named_model_is_taken_without_asking() -> None:
+async def test_a_prompt_is_judged_by_one_question() -> None:
+    judge = Judge()
+
+    decision = await router(judge).route(Ask("a portrait"))
+
+    assert judge.asked == [("general", "people", "painter")]
+    assert decision.judgement.seconds > 0
+
+
+async def test_a_named_model_is_taken_and_the_prompt_only_screened() -> None:
     judge = Judge()
 
     decision = await router(judge).route(Ask("a portrait", model="painter"))
 
     assert decision.choice.model == "painter"
     assert decision.choice.explicit
-    assert not judge.asked
+    assert judge.asked == [()]
 
 
 async def test_only_allowed_models_are_candidates() -> None:
