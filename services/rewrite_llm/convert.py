@@ -1,9 +1,8 @@
 """Between wire messages and the domain. Pure; every violation of a request is gathered before failing."""
 
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -27,6 +26,8 @@ MAX_ID_CHARS = 100
 MAX_TAGS = 32
 MAX_CATEGORIES = 16
 _CATEGORY = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Unicode's control characters (category Cc) but line breaks and tabs."""
 
 _SOURCES = {
     Source.LLM: decision_pb2.SOURCE_LLM,
@@ -151,19 +152,19 @@ def _prompt(prompt: str) -> Iterator[Violation]:
         yield Violation("prompt", f"must be 1 to {MAX_PROMPT_CHARS} characters that are not all blank")
     if len(prompt) > MAX_PROMPT_CHARS:
         yield Violation("prompt", f"must be at most {MAX_PROMPT_CHARS} characters, has {len(prompt)}")
-    if any(unicodedata.category(char) == "Cc" and char not in "\n\r\t" for char in prompt):
+    if _CONTROL.search(prompt):
         yield Violation("prompt", "must have no control characters but line breaks and tabs")
 
 
 def _candidates(request: Candidates, at_least: int) -> Iterator[Violation]:
     if not at_least <= len(request.candidates) <= MAX_CANDIDATES:
         yield Violation("candidates", f"must be {at_least} to {MAX_CANDIDATES}, has {len(request.candidates)}")
-    uses = Counter(each.id for each in request.candidates)
+    repeated = _repeated([each.id for each in request.candidates])
     for index, each in enumerate(request.candidates):
         at = f"candidates[{index}]"
         if not 1 <= len(each.id) <= MAX_ID_CHARS:
             yield Violation(f"{at}.id", f"must be 1 to {MAX_ID_CHARS} characters, has {len(each.id)}")
-        elif uses[each.id] > 1:
+        elif each.id in repeated:
             yield Violation(f"{at}.id", "must be unique among the candidates")
         if not 1 <= len(each.strengths) <= MAX_STRENGTHS_CHARS:
             yield Violation(
@@ -171,6 +172,12 @@ def _candidates(request: Candidates, at_least: int) -> Iterator[Violation]:
             )
         if len(each.tags) > MAX_TAGS or any(len(tag) > MAX_ID_CHARS for tag in each.tags):
             yield Violation(f"{at}.tags", f"must be at most {MAX_TAGS}, each of at most {MAX_ID_CHARS} characters")
+
+
+def _repeated(ids: Sequence[str]) -> Collection[str]:
+    if len(set(ids)) == len(ids):
+        return ()
+    return {each for each, uses in Counter(ids).items() if uses > 1}
 
 
 def _default(request: Candidates) -> Iterator[Violation]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from atelier.common.v1 import decision_pb2
-from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
+from atelier.imagegen.v1 import image_service_pb2
 from atelier.router.v1 import router_service_pb2, router_service_pb2_grpc
 from atelier.voice.v1 import voice_service_pb2
 from servekit.app import App
@@ -70,9 +70,8 @@ def build(settings: RouterSettings) -> App:
     relay = Relay(voice, slots, metrics, margin_s=margin_s, openings=_OPENINGS)
 
     def register(server: grpc.aio.Server) -> Sequence[str]:
-        image_service_pb2_grpc.add_ImageServiceServicer_to_server(image_servicer, server)
         router_service_pb2_grpc.add_RouterServiceServicer_to_server(router_servicer, server)
-        server.add_generic_rpc_handlers((relay.handler(_VOICE),))
+        server.add_generic_rpc_handlers((image_servicer.handler(), relay.handler(_VOICE)))
         return [_IMAGES.full_name, _ROUTER.full_name, _VOICE.full_name]
 
     async def start() -> None:

@@ -1,7 +1,7 @@
 """Between wire messages and the domain. Pure."""
 
 import math
-import unicodedata
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,8 +14,14 @@ from services.router.domain import Ask, Decision, Finding, Judgement, Rewriting
 GenerateRequest = image_service_pb2.GenerateRequest
 GenerateResponse = image_service_pb2.GenerateResponse
 
+_LENGTH_DELIMITED = 2
+"""The wire type of messages."""
+_WITH_ATTEMPTS = frozenset({"retry", "blocked", "summary"})
+
 MAX_PROMPT = 4000
 """Characters of a prompt, as the contract says."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Unicode's control characters (category Cc) but line breaks and tabs."""
 _MAX_ADAPTERS = 4
 _RANGES = {
     "width": (16, 4096),
@@ -69,7 +75,7 @@ def _text_violations(request: GenerateRequest) -> Iterator[Violation]:
         text: str = getattr(request, field)
         if len(text) > MAX_PROMPT:
             yield Violation(field, f"must be at most {MAX_PROMPT} characters, has {len(text)}")
-        if any(unicodedata.category(char) == "Cc" and char not in "\n\r\t" for char in text):
+        if _CONTROL.search(text):
             yield Violation(field, "must have no control characters but line breaks and tabs")
 
 
@@ -188,22 +194,33 @@ def lost_attempt(model: str, number: int, seed: int) -> imagegen_pb2.Attempt:
     )
 
 
-def renumber(event: GenerateResponse, earlier: int) -> None:
+def kind(event: bytes) -> str:
+    """Return which event an encoded response holds; empty for one that this router does not know."""
+    return _KINDS.get(event[:1], "")
+
+
+_KINDS = {
+    bytes([field.number << 3 | _LENGTH_DELIMITED]): field.name
+    for field in GenerateResponse.DESCRIPTOR.oneofs_by_name["event"].fields
+}
+"""Events by the first byte of the response, which has no other fields: number and wire type of the event's field."""
+
+
+def renumbered(event: bytes, earlier: int) -> bytes:
     """Count `earlier` attempts in that the server which sent `event` knows nothing of."""
-    for attempt in (event.retry.attempt, *event.blocked.attempts, *event.summary.attempts):
+    if kind(event) not in _WITH_ATTEMPTS:
+        return event
+    response = GenerateResponse.FromString(event)
+    for attempt in (response.retry.attempt, *response.blocked.attempts, *response.summary.attempts):
         if attempt.number:
             attempt.number += earlier
+    return response.SerializeToString()
 
 
-def complete(
-    summary: image_service_pb2.Summary,
-    stages: dict[str, float],
-    lost: Iterable[imagegen_pb2.Attempt],
-    total_s: float,
-) -> None:
-    """Put the router's own `stages` (seconds by name) and the `lost` attempts before what the server tells."""
+def completed(event: bytes, stages: dict[str, float], lost: Iterable[imagegen_pb2.Attempt], total_s: float) -> bytes:
+    """Put the router's own `stages` (seconds by name) and the `lost` attempts before what the summary tells."""
     taken = [types_pb2.StageSeconds(stage=stage, seconds=seconds) for stage, seconds in stages.items() if seconds > 0]
     whole = image_service_pb2.Summary(stages=taken, attempts=lost)
-    whole.MergeFrom(summary)
+    whole.MergeFrom(GenerateResponse.FromString(event).summary)
     whole.total_seconds = total_s
-    summary.CopyFrom(whole)
+    return GenerateResponse(summary=whole).SerializeToString()

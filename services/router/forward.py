@@ -12,7 +12,8 @@ from services.router.hop import Hop
 from services.router.ports import ImageBackends
 from services.router.route import ImageRouter
 
-Backends: TypeAlias = ImageBackends[GenerateRequest, GenerateResponse]
+Backends: TypeAlias = ImageBackends[GenerateRequest, bytes]
+"""Events stay encoded on their way: a message costs the router one read and one write."""
 
 _OUTPUT = frozenset({"image", "chunk", "blocked", "plan", "summary"})
 """Events after which a generation cannot begin anew on another replica."""
@@ -28,24 +29,27 @@ class Forward:
         self._hop = hop
         self.lost: list[imagegen_pb2.Attempt] = []
 
-    def events(self, replica: str) -> AsyncGenerator[GenerateResponse, None]:
-        """Stream every event, beginning at `replica`; raises `ReplicaLost` when no other can take over."""
+    def events(self, replica: str) -> AsyncGenerator[bytes, None]:
+        """Stream every event, encoded, beginning at `replica`; raises `ReplicaLost` when no other can take over."""
         return with_failover(
             replica,
             begin=self._begin,
             successor=lambda lost: self._router.successor(self._request.model, lost),
-            is_output=lambda event: event.WhichOneof("event") in _OUTPUT,
+            is_output=lambda event: convert.kind(event) in _OUTPUT,
             announce=self._announce,
         )
 
-    async def _begin(self, replica: str) -> AsyncGenerator[GenerateResponse, None]:
-        async with aclosing(self._backends.generate(replica, self._request, self._hop)) as events:
-            async for event in events:
-                if self.lost:
-                    convert.renumber(event, len(self.lost))
-                yield event
+    def _begin(self, replica: str) -> AsyncGenerator[bytes, None]:
+        events = self._backends.generate(replica, self._request, self._hop)
+        return self._renumbered(events) if self.lost else events
 
-    def _announce(self, lost: str, following: str, number: int) -> GenerateResponse:
+    async def _renumbered(self, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async with aclosing(events):
+            async for event in events:
+                yield convert.renumbered(event, len(self.lost))
+
+    def _announce(self, lost: str, following: str, number: int) -> bytes:
         self.lost.append(convert.lost_attempt(self._request.model, number, self._request.seed))
         message = f"{lost} was lost; {following} begins anew"
-        return GenerateResponse(retry=image_service_pb2.Retry(attempt=self.lost[-1], message=message))
+        retry = image_service_pb2.Retry(attempt=self.lost[-1], message=message)
+        return GenerateResponse(retry=retry).SerializeToString()

@@ -9,6 +9,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -51,8 +52,15 @@ def select(prompt: str, candidates: Sequence[Model], default: str) -> Selection:
 
 
 def _points(asked: frozenset[str], model: Model) -> int:
-    tags = _topics(" ".join(model.tags))
-    return _TAG_POINTS * len(asked & tags) + len(asked & (_topics(model.strengths) - tags))
+    tags, others = _said_of(model.tags, model.strengths)
+    return _TAG_POINTS * len(asked & tags) + len(asked & others)
+
+
+@lru_cache(maxsize=256)  # catalogs change seldom
+def _said_of(tags: tuple[str, ...], strengths: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the topics of a model's tags, and those that only its strengths name."""
+    tagged = _topics(" ".join(tags))
+    return tagged, _topics(strengths) - tagged
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
+from atelier.imagegen.v1 import image_service_pb2
 from atelier.router.v1 import router_service_pb2, router_service_pb2_grpc
 from services.router import convert
 from services.router.convert import GenerateRequest, GenerateResponse
@@ -18,11 +18,12 @@ from services.router.route import ImageRouter
 from services.router.slots import Slots
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_SERVICE = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 ListServers: TypeAlias = Callable[[], Awaitable[Sequence[router_service_pb2.Backend]]]
 
 
-class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
-    """Serves `ImageService` by choosing a model and a replica, and passing on what that says."""
+class ImageServicer:
+    """Serves `ImageService` by choosing a model and a replica, and passing on, encoded as it is, what that says."""
 
     def __init__(
         self, router: ImageRouter, backends: Backends, slots: Slots, *, margin_s: float, speculative_load: bool
@@ -33,27 +34,33 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
         self._margin_s = margin_s
         self._speculative_load = speculative_load
 
-    async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
-        """Stream the decision, the change of the prompt if any, and every event of the server."""
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return the handler of the service; its answers are encoded already."""
+        generate = grpc.unary_stream_rpc_method_handler(self.generate, GenerateRequest.FromString)
+        return grpc.method_handlers_generic_handler(_SERVICE, {"Generate": generate})
+
+    async def generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[bytes, None]:
+        """Stream the decision, the change of the prompt if any, and every event of the server, encoded."""
         with self._slots.one():
             began = perf_counter()
             ask = convert.ask(request)
             hop = onward(context.invocation_metadata(), self._margin_s)
             decision = await self._router.route(ask)
             self._router.enforce(ask, decision.screening)
-            yield GenerateResponse(routed=convert.routed(decision))
+            yield GenerateResponse(routed=convert.routed(decision)).SerializeToString()
             with self._warming(decision, hop):
                 rewriting = await self._router.rewrite(ask, decision.screening)
                 if rewriting is not None:
-                    yield GenerateResponse(rewritten=convert.rewritten(rewriting))
+                    yield GenerateResponse(rewritten=convert.rewritten(rewriting)).SerializeToString()
                 prompt = rewriting.prompt if rewriting else ask.prompt
                 forward = Forward(self._router, self._backends, convert.forwarded(request, decision, prompt), hop)
                 async with aclosing(forward.events(decision.replica)) as events:
                     async for event in events:
-                        if event.HasField("summary"):
+                        if convert.kind(event) == "summary":
                             stages, total_s = _stages(decision, rewriting), perf_counter() - began
-                            convert.complete(event.summary, stages, forward.lost, total_s)
-                        yield event
+                            yield convert.completed(event, stages, forward.lost, total_s)
+                        else:
+                            yield event
 
     def _warming(self, decision: Decision, hop: Hop) -> AbstractContextManager[None]:
         if self._speculative_load and decision.screening.verdict is Verdict.REWRITE:
@@ -103,8 +110,8 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
         plan = image_service_pb2.Plan()
         async with aclosing(self._backends.generate(decision.replica, request, hop)) as events:
             async for event in events:
-                if event.HasField("plan"):
-                    plan = event.plan
+                if convert.kind(event) == "plan":
+                    plan = GenerateResponse.FromString(event).plan
         return plan
 
     async def ListBackends(

@@ -61,6 +61,7 @@ def fold(text: str) -> str:
     return folded(text).text
 
 
+@lru_cache(maxsize=16)  # screening and choosing read the same prompt one after the other
 def views(text: str) -> tuple[View, ...]:
     """Return the distinct readings of `text`, the folded one first; a plain text has only that one."""
     return tuple(dict.fromkeys(_views(folded(text))))

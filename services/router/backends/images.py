@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import grpc
 
-from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
+from atelier.imagegen.v1 import image_service_pb2
 from atelier.models.v1 import model_service_pb2, model_service_pb2_grpc
 from servekit import tracing
 from servekit.errors import BackendUnavailable
@@ -33,17 +34,19 @@ class ImageFleet:
 
     async def generate(
         self, replica: str, request: image_service_pb2.GenerateRequest, hop: Hop
-    ) -> AsyncGenerator[image_service_pb2.GenerateResponse, None]:
-        """Stream the events of a generation; raises `ReplicaLost` if the server goes away."""
-        with self._fleet.named(replica).lease() as server:
-            stub = image_service_pb2_grpc.ImageServiceStub(server.channel)
-            with tracing.onward(_GENERATE, hop.metadata) as metadata:
-                call = stub.Generate(request, timeout=hop.timeout_s, metadata=metadata)
-                try:
-                    async for event in call:
-                        yield event
-                finally:
-                    call.cancel()  # does nothing to a call that is over
+    ) -> AsyncGenerator[bytes, None]:
+        """Stream the events of a generation, encoded; raises `ReplicaLost` if the server goes away."""
+        with (
+            self._fleet.named(replica).lease() as server,
+            tracing.onward(_GENERATE, hop.metadata) as metadata,
+        ):
+            begin = server.channel.unary_stream(_GENERATE, image_service_pb2.GenerateRequest.SerializeToString)
+            call: Any = begin(request, timeout=hop.timeout_s, metadata=metadata)
+            try:
+                async for event in call:
+                    yield event
+            finally:
+                call.cancel()  # does nothing to a call that is over
 
     @contextmanager
     def warming(self, replica: str, model: str, hop: Hop) -> Iterator[None]:

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import grpc
@@ -50,6 +51,7 @@ class RewriteJudge:
         self._decision_s = decision_s
         self._rewrite_s = rewrite_s
         self._breakers = AsyncCircuitBreakerFactory(_TIMEOUTS, pause_s, exclude=_NOT_SLOW)
+        self._stub_over = lru_cache(maxsize=1)(rewrite_service_pb2_grpc.RewriteServiceStub)
 
     async def close(self) -> None:
         """Disconnect."""
@@ -57,7 +59,7 @@ class RewriteJudge:
 
     @property
     def _stub(self) -> "rewrite_service_pb2_grpc.RewriteServiceAsyncStub":
-        return rewrite_service_pb2_grpc.RewriteServiceStub(self._connection.current())
+        return self._stub_over(self._connection.current())
 
     async def judge(self, prompt: str, candidates: Sequence[Model], default: str) -> Judgement:
         """Say whether the prompt may be used and, if there are candidates, how well each suits it."""

@@ -100,6 +100,9 @@ class Rewriting(rewrite_service_pb2_grpc.RewriteServiceServicer):
     async def ScreenPrompt(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
+    async def JudgePrompt(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
     async def RewritePrompt(
         self, request: rewrite_service_pb2.RewritePromptRequest, context: Any
     ) -> rewrite_service_pb2.RewritePromptResponse:

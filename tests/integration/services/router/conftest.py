@@ -161,6 +161,12 @@ class Rewrite(rewrite_service_pb2_grpc.RewriteServiceServicer):
             seconds=0.03,
         )
 
+    async def _unused(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    ScreenPrompt: Any = _unused
+    SelectModel: Any = _unused
+
     def register(self, server: grpc.aio.Server) -> list[str]:
         rewrite_service_pb2_grpc.add_RewriteServiceServicer_to_server(self, server)
         return ["atelier.rewrite.v1.RewriteService"]

@@ -127,12 +127,34 @@ def test_the_rewriting_shows_both_prompts() -> None:
     assert rewritten.source == decision_pb2.SOURCE_RULES_AND_LLM
 
 
+EVENTS = Event.DESCRIPTOR.oneofs_by_name["event"].fields
+
+
+@pytest.mark.parametrize("name", [field.name for field in EVENTS])
+def test_an_event_is_known_by_its_encoding(name: str) -> None:
+    event = Event()
+    getattr(event, name).SetInParent()
+
+    assert convert.kind(event.SerializeToString()) == name
+
+
+def test_a_response_is_nothing_but_its_event() -> None:
+    assert {field.name for field in Event.DESCRIPTOR.fields} == {field.name for field in EVENTS}
+
+
+@pytest.mark.parametrize("encoded", [b"", b"\xf2\x07\x00"])
+def test_an_event_that_nobody_knows_has_no_kind(encoded: bytes) -> None:
+    assert convert.kind(encoded) == ""
+
+
 def test_the_routers_part_comes_first_in_the_summary() -> None:
-    summary = image_service_pb2.Summary(model="a", attempts=[imagegen_pb2.Attempt(number=2)], total_seconds=1.0)
-    summary.stages.add(stage="denoise", seconds=1.0)
+    told = image_service_pb2.Summary(model="a", attempts=[imagegen_pb2.Attempt(number=2)], total_seconds=1.0)
+    told.stages.add(stage="denoise", seconds=1.0)
+    encoded = Event(summary=told).SerializeToString()
 
-    convert.complete(summary, {"select": 0.5, "rewrite": 0.0}, [convert.lost_attempt("a", 1, 5)], 2.0)
+    completed = convert.completed(encoded, {"select": 0.5, "rewrite": 0.0}, [convert.lost_attempt("a", 1, 5)], 2.0)
 
+    summary = Event.FromString(completed).summary
     assert [stage.stage for stage in summary.stages] == ["select", "denoise"]
     assert [attempt.cause for attempt in summary.attempts] == [imagegen_pb2.CAUSE_BACKEND_LOST, 0]
     assert (summary.model, summary.total_seconds) == ("a", 2.0)
@@ -147,18 +169,17 @@ def test_the_routers_part_comes_first_in_the_summary() -> None:
     ],
 )
 def test_attempts_after_a_loss_count_on(event: image_service_pb2.GenerateResponse) -> None:
-    convert.renumber(event, 2)
+    counted = Event.FromString(convert.renumbered(event.SerializeToString(), 2))
 
-    attempts = (event.retry.attempt, *event.blocked.attempts, *event.summary.attempts)
+    assert counted.WhichOneof("event") == event.WhichOneof("event")
+    attempts = (counted.retry.attempt, *counted.blocked.attempts, *counted.summary.attempts)
     assert [attempt.number for attempt in attempts if attempt.number] == [3]
 
 
 def test_counting_on_leaves_other_events_alone() -> None:
-    event = Event(chunk=types_pb2.Chunk(data=b"x"))
+    encoded = Event(chunk=types_pb2.Chunk(data=b"x")).SerializeToString()
 
-    convert.renumber(event, 2)
-
-    assert event == Event(chunk=types_pb2.Chunk(data=b"x"))
+    assert convert.renumbered(encoded, 2) is encoded
 
 
 @pytest.mark.parametrize(("ours", "wire"), [(Source, decision_pb2.Source), (Verdict, decision_pb2.Verdict)])
