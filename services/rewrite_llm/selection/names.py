@@ -45,15 +45,15 @@ class Names:
                 yield view.span(*word.span())
 
     def _is_name(self, word: str) -> bool:
+        if word.isalpha():  # has no parts
+            return word in self._joined
         first, *more = _SEPARATORS.split(word)
         joined = "".join((first, *more))
         if joined in self._joined or ("_" in word and first in self._families):
             return True
         if len(joined) < _SHORTEST or not (more or any(map(str.isdigit, joined))):
             return False
-        return any(
-            name.startswith(joined) or joined.startswith(name) for name in self._joined if len(name) >= _SHORTEST
-        )
+        return any(name.startswith(joined) or joined.startswith(name) for name in self._long)
 
 
 def _is_made_up(parts: Sequence[str]) -> bool:

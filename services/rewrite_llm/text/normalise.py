@@ -76,7 +76,7 @@ def _views(first: View) -> Iterator[View]:
         for kept in (1, 2):
             yield _edit(spelt, {at: "" for start, end in drawn_out for at in range(start + kept, end)})
     masks = [mask.start() for mask in _MASK.finditer(first.text)]
-    for vowel in "aeiou":
+    for vowel in "aeiou" if masks else "":
         yield _edit(first, dict.fromkeys(masks, vowel))
     yield from _runs(first)
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from itertools import product
 from typing import Generic, TypeVar
 
@@ -75,14 +76,16 @@ class _Letters(Generic[T]):
         at.node = at.node or _Node()
         return at.node
 
-    def beginnings(self, word: str) -> "Iterator[_Node[T]]":
-        """Yield the nodes of the words that `word` begins with."""
-        at: _Letters[T] | None = self
+    def beginnings(self, word: str) -> "list[_Node[T]]":
+        """Return the nodes of the words that `word` begins with."""
+        found, to = [], self.to
         for letter in word:
-            if (at := at.to.get(letter) if at else None) is None:
-                return
+            if (at := to.get(letter)) is None:
+                break
             if at.node is not None:
-                yield at.node
+                found.append(at.node)
+            to = at.to
+        return found
 
 
 class _Node(Generic[T]):
@@ -139,11 +142,11 @@ class Lexicon(Generic[T]):
         if view.solid:
             yield from self._inside(view.text)
             return
-        tokens = [(each.group(), each.start(), each.end()) for each in _TOKEN.finditer(view.text)]
-        words = [text for text, _, _ in tokens]
-        for first in range(len(words)):
-            for last, payload in _paths(self._root, words, first):
-                yield Match(payload, first, last, tokens[first][1], tokens[last - 1][2])
+        words, spans = _tokens(view.text)
+        for first, word in enumerate(words):
+            for node in self._root.following(word):
+                for last, payload in _paths(node, words, first + 1):
+                    yield Match(payload, first, last, spans[first][0], spans[last - 1][1])
 
     def _inside(self, run: str) -> Iterator[Match[T]]:
         inner = ((at, at + length) for length in self._inner_lengths for at in range(len(run) - length + 1))
@@ -152,11 +155,19 @@ class Lexicon(Generic[T]):
                 yield from (Match(payload, 0, 1, start, end) for payload in node.payloads)
 
 
+@lru_cache(maxsize=16)  # several lexicons look at the same text one after the other
+def _tokens(text: str) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """Return the words of a text and where they stand."""
+    found = tuple(_TOKEN.finditer(text))
+    return tuple(each.group() for each in found), tuple(each.span() for each in found)
+
+
 def _paths(node: _Node[T], words: Sequence[str], at: int) -> Iterator[tuple[int, T]]:
-    """Yield where phrases end that go on from `node` with the word number `at`, and their payloads."""
+    """Yield where phrases end that lead to `node` with the words before number `at`, and on, and their payloads."""
+    for payload in node.payloads:
+        yield at, payload
     if at < len(words):
         for child in node.following(words[at]):
-            yield from ((at + 1, payload) for payload in child.payloads)
             yield from _paths(child, words, at + 1)
 
 
