@@ -1,7 +1,7 @@
 """How long the router takes to decide: with rewrite_llm as it ships, and by its own rules once rewrite_llm is gone.
 
 Dry runs of different prompts go through the router one by one; `routed.seconds` is the router's own clock from the
-request to the decision, with the choice of the model and the screening of the prompt side by side.
+request to the decision, with one question to rewrite_llm for the choice of the model and the screening of the prompt.
 """
 
 import grpc

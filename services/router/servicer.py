@@ -36,7 +36,9 @@ class ImageServicer:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handler of the service; its answers are encoded already."""
-        generate = grpc.unary_stream_rpc_method_handler(self.generate, GenerateRequest.FromString)
+        generate: grpc.RpcMethodHandler[GenerateRequest, bytes] = grpc.unary_stream_rpc_method_handler(
+            self.generate, GenerateRequest.FromString
+        )
         return grpc.method_handlers_generic_handler(_SERVICE, {"Generate": generate})
 
     async def generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[bytes, None]:

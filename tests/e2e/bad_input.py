@@ -175,6 +175,7 @@ def rewrite_cases() -> Iterator[Case]:
     yield select("unknown default", "default_id", default_id="nobody")
     for method, request in {
         "ScreenPrompt": rewrite_pb2.ScreenPromptRequest,
+        "JudgePrompt": rewrite_pb2.JudgePromptRequest,
         "RewritePrompt": rewrite_pb2.RewritePromptRequest,
     }.items():
         path = f"{REWRITE}{method}"

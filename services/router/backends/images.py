@@ -40,8 +40,8 @@ class ImageFleet:
             self._fleet.named(replica).lease() as server,
             tracing.onward(_GENERATE, hop.metadata) as metadata,
         ):
-            begin = server.channel.unary_stream(_GENERATE, image_service_pb2.GenerateRequest.SerializeToString)
-            call: Any = begin(request, timeout=hop.timeout_s, metadata=metadata)
+            begin: Any = server.channel.unary_stream(_GENERATE, image_service_pb2.GenerateRequest.SerializeToString)
+            call = begin(request, timeout=hop.timeout_s, metadata=metadata)
             try:
                 async for event in call:
                     yield event

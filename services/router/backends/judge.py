@@ -51,7 +51,7 @@ class RewriteJudge:
         self._decision_s = decision_s
         self._rewrite_s = rewrite_s
         self._breakers = AsyncCircuitBreakerFactory(_TIMEOUTS, pause_s, exclude=_NOT_SLOW)
-        self._stub_over = lru_cache(maxsize=1)(rewrite_service_pb2_grpc.RewriteServiceStub)
+        self._stub_over = lru_cache(maxsize=1)(_stub_of)
 
     async def close(self) -> None:
         """Disconnect."""
@@ -94,6 +94,10 @@ class RewriteJudge:
             raise JudgeUnavailable("rewrite_llm was too slow again and again and is given a pause") from None
         except grpc.aio.AioRpcError as error:
             raise JudgeUnavailable(_why(error.code(), timeout_s)) from error
+
+
+def _stub_of(channel: grpc.aio.Channel) -> "rewrite_service_pb2_grpc.RewriteServiceAsyncStub":
+    return rewrite_service_pb2_grpc.RewriteServiceStub(channel)
 
 
 def _is_not_slow(error: grpc.aio.AioRpcError) -> bool:

@@ -63,6 +63,20 @@ async def test_every_event_passes_in_order_after_the_decision(studio: Studio) ->
     assert b"".join(event.chunk.data for event in events) == PICTURE
 
 
+async def test_what_this_router_does_not_know_passes(studio: Studio) -> None:
+    newer = Event.FromString(b"\xf2\x07\x02hi")
+
+    async def script(_request: Any) -> AsyncIterator[Event]:
+        yield newer
+        yield Event(summary=image_service_pb2.Summary(images=1))
+
+    studio.imagegen.script = script
+
+    events = await studio.client.events("a portrait of a sailor")
+
+    assert events[1] == newer
+
+
 async def test_the_summary_counts_the_stages_of_the_router_in(studio: Studio) -> None:
     events = await studio.client.events("a portrait of a sailor")
 
