@@ -1,8 +1,11 @@
 """As much of the Hugging Face hub as downloads need: a real HTTP server over a folder of this disk."""
 
+import asyncio
 import hashlib
 import json
+import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,3 +83,12 @@ def serving(folder: Path) -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+async def prefetch(service: str, endpoint: str, cache: Path, settings: dict[str, str]) -> tuple[int | None, str]:
+    """Run a service's prefetch command against the hub at `endpoint`; returns its exit code and what it told."""
+    environment = os.environ | settings | {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(cache)}
+    command = (sys.executable, "-m", f"services.{service}.prefetch")
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+    return process.returncode, errors.decode()

@@ -1,12 +1,9 @@
 """The command that a Job runs, against a hub on this machine."""
 
-import asyncio
-import os
-import sys
 from pathlib import Path
 
 from tests.contract.services.imagegen import tiny
-from tests.hub import serving
+from tests.hub import prefetch, serving
 
 CATALOG = """
 [[model]]
@@ -23,33 +20,25 @@ bytes = {{ float32 = 1000 }}
 """
 
 
-async def prefetch(tmp_path: Path, endpoint: str, models: str) -> tuple[int | None, str]:
+async def fetch(tmp_path: Path, endpoint: str, models: str) -> tuple[int | None, str]:
     own = tmp_path / "catalog.toml"
     own.write_text(CATALOG.format(id="mine", hub="me/model"))
-    environment = os.environ | {
-        "ATELIER_IMAGEGEN_CATALOG_FILE": str(own),
-        "ATELIER_IMAGEGEN_MODELS": models,
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_CACHE": str(tmp_path / "cache"),
-    }
-    command = (sys.executable, "-m", "services.imagegen.prefetch")
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
-    _, errors = await process.communicate()
-    return process.returncode, errors.decode()
+    settings = {"ATELIER_IMAGEGEN_CATALOG_FILE": str(own), "ATELIER_IMAGEGEN_MODELS": models}
+    return await prefetch("imagegen", endpoint, tmp_path / "cache", settings)
 
 
 async def test_what_the_settings_name_is_fetched_once(tmp_path: Path) -> None:
     tiny.save_flux(tmp_path / "hub")
     with serving(tmp_path / "hub") as hub:
-        assert (await prefetch(tmp_path, hub.address, "mine,sketch"))[0] == 0
+        assert (await fetch(tmp_path, hub.address, "mine,sketch"))[0] == 0
         sent = len(hub.sent)
         assert sent
-        assert (await prefetch(tmp_path, hub.address, "mine"))[0] == 0
+        assert (await fetch(tmp_path, hub.address, "mine"))[0] == 0
         assert len(hub.sent) == sent
     assert list((tmp_path / "cache").rglob("diffusion_pytorch_model.safetensors"))
 
 
 async def test_what_cannot_be_had_is_told_and_ends_with_an_error(tmp_path: Path, unused_tcp_port: int) -> None:
-    code, errors = await prefetch(tmp_path, f"http://127.0.0.1:{unused_tcp_port}", "mine")
+    code, errors = await fetch(tmp_path, f"http://127.0.0.1:{unused_tcp_port}", "mine")
     assert code == 1
     assert "mine: me/model is not on this disk and the hub cannot be reached" in errors
