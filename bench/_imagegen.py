@@ -69,7 +69,7 @@ class Direct:
         models_dir = ImagegenSettings.model_fields["models_dir"].default
         folders = Folders(row.id, row.place, models_dir / row.source, {})
         steps = load_pipeline(folders, device=plan.device, dtype_name="float32", on_progress=lambda _: None)
-        self.engine = registry.build(Parts(row, _end(steps), lambda name: models_dir / name, WIDTH))
+        self.engine = registry.build(Parts(row, end(steps), lambda name: models_dir / name, WIDTH))
 
     def pictures(self, seeds: list[int], steps: int, side: int = SIDE) -> list[bytes]:
         """Make pictures in one batch from beginning to end and return their files."""
@@ -89,7 +89,8 @@ class Direct:
         return files
 
 
-def _end(steps: Any) -> Any:
+def end(steps: Any) -> Any:
+    """Run a generator to its end and return its value."""
     while True:
         try:
             next(steps)

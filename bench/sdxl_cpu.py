@@ -1,0 +1,133 @@
+"""SDXL at 512x512 without a GPU: as imagegen's CPU profile runs it, beside the plain fp32 pipeline of 50 steps.
+
+Single steps are timed and multiplied by their number, because a plain picture takes half an hour; text encoding and
+decoding are timed whole. Full size, random weights. Needs 20 GB of memory and writes 7 GB beside the temporary files.
+"""
+
+import gc
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench._figures import Figure
+
+_SIDE = 512
+_PROMPT = "a red boat on a blue lake"
+_PLAIN_STEPS = 50
+_GUIDANCE = 8.0
+_TIMED = 3
+"""Steps that are timed, after a first one that is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """Seconds of the parts of one picture."""
+
+    encode: float
+    step: float
+    decode: float
+
+    def picture(self, steps: int) -> float:
+        return self.encode + steps * self.step + self.decode
+
+
+def run() -> list[Figure]:
+    """Write the weights, time the library's pipeline, then imagegen's engine."""
+    from bench import _sdxl
+
+    with tempfile.TemporaryDirectory(prefix="sdxl-cpu-") as folder:
+        _sdxl.save(Path(folder))
+        plain = _plain(Path(folder))
+        gc.collect()
+        ours, steps, why = _ours(Path(folder))
+    before, after = plain.picture(_PLAIN_STEPS), ours.picture(steps)
+    return [
+        Figure("plain fp32 pipeline: text encoding", plain.encode, "s", 1),
+        Figure("plain fp32 pipeline: one step", plain.step, "s", _TIMED),
+        Figure("plain fp32 pipeline: decoding", plain.decode, "s", 1),
+        Figure(f"plain fp32 pipeline: a picture of {_PLAIN_STEPS} steps", before, "s", 1),
+        Figure("imagegen: text encoding", ours.encode, "s", 1),
+        Figure(f"imagegen: one step ({why})", ours.step, "s", _TIMED),
+        Figure("imagegen: decoding", ours.decode, "s", 1),
+        Figure(f"imagegen: a picture of {steps} steps", after, "s", 1),
+        Figure("times faster, end to end", before / after, "x", 1, ">= 4"),
+        Figure("times fewer steps", _PLAIN_STEPS / steps, "x", 1),
+        Figure("times faster a step", plain.step / ours.step, "x", _TIMED),
+        Figure("times faster decoding", plain.decode / ours.decode, "x", 1),
+    ]
+
+
+def _plain(folder: Path) -> _Costs:
+    """Call the pipeline as its documentation does; end its loop once enough steps are timed."""
+    import torch
+    from diffusers import StableDiffusionXLPipeline
+
+    pipeline: Any = StableDiffusionXLPipeline.from_pretrained(folder, torch_dtype=torch.float32, add_watermarker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    ends: list[float] = []
+
+    def timed(running: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
+        ends.append(time.perf_counter())
+        running._interrupt = step >= _TIMED  # the steps after it are skipped, and it decodes
+        return kept
+
+    began = time.perf_counter()
+    texts = dict(zip(_EMBEDDINGS, pipeline.encode_prompt(_PROMPT), strict=True))
+    encode = time.perf_counter() - began
+    pipeline(
+        **texts,
+        height=_SIDE,
+        width=_SIDE,
+        num_inference_steps=_PLAIN_STEPS,
+        guidance_scale=_GUIDANCE,
+        generator=torch.Generator().manual_seed(1),
+        callback_on_step_end=timed,
+    )
+    decode = time.perf_counter() - ends[_TIMED]
+    return _Costs(encode, _median_gap(ends), decode)
+
+
+_EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+
+
+def _ours(folder: Path) -> tuple[_Costs, int, str]:
+    """Load and run the row `sdxl` as imagegen does on this machine; returns the costs, its steps and its data type."""
+    import torch
+
+    from bench._imagegen import end
+    from servekit.device import plan_device
+    from services.imagegen import reading
+    from services.imagegen.domain import Job
+    from services.imagegen.engines import registry
+    from services.imagegen.engines.folders import Folders
+    from services.imagegen.engines.loader import choose_dtype
+    from services.imagegen.engines.loading import load_pipeline
+    from services.imagegen.engines.parts import Parts
+    from services.imagegen.profiles import fitted
+
+    plan = plan_device("cpu")
+    torch.set_num_threads(plan.threads)
+    catalog, _ = fitted(reading.load(families=registry.FAMILIES), plan.kind)
+    row = catalog.get("sdxl")
+    dtype = choose_dtype(row, plan)
+    folders = Folders(row.id, row.place, folder, {})
+    pipeline = end(load_pipeline(folders, device="cpu", dtype_name=dtype, on_progress=lambda _: None))
+    engine = registry.build(Parts(row, pipeline, lambda name: folder / name, 1))
+    steps = round(row.steps.default)
+    began = time.perf_counter()
+    state = engine.prepare(Job(_PROMPT, "", _SIDE, _SIDE, steps=steps, guidance=_GUIDANCE, seed=1))
+    encode = time.perf_counter() - began
+    ends = []
+    for _ in range(_TIMED + 1):
+        engine.step([state], lambda _: None)
+        ends.append(time.perf_counter())
+    engine.finish(state)
+    return _Costs(encode, _median_gap(ends), time.perf_counter() - ends[_TIMED]), steps, dtype
+
+
+def _median_gap(ends: list[float]) -> float:
+    return median(after - before for before, after in pairwise(ends))
