@@ -5,9 +5,10 @@ decoding are timed whole. Full size, random weights. Needs 20 GB of memory and w
 """
 
 import gc
+import math
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -29,10 +30,14 @@ class _Costs:
 
     encode: float
     step: float
+    """With guidance: a forward pass of two samples."""
+    unguided: float
     decode: float
 
-    def picture(self, steps: int) -> float:
-        return self.encode + steps * self.step + self.decode
+    def picture(self, steps: int, guided: float = 1.0) -> float:
+        """Seconds for `steps`, of which guidance takes its second pass in the share `guided`."""
+        second_passes = round(guided * steps)
+        return self.encode + second_passes * self.step + (steps - second_passes) * self.unguided + self.decode
 
 
 def run() -> list[Figure]:
@@ -43,20 +48,23 @@ def run() -> list[Figure]:
         _sdxl.save(Path(folder))
         plain = _plain(Path(folder))
         gc.collect()
-        ours, steps, why = _ours(Path(folder))
-    before, after = plain.picture(_PLAIN_STEPS), ours.picture(steps)
+        ours, row, dtype = _ours(Path(folder))
+    steps = round(row.steps.default)
+    before, after = plain.picture(_PLAIN_STEPS), ours.picture(steps, row.guided)
     return [
         Figure("plain fp32 pipeline: text encoding", plain.encode, "s", 1),
         Figure("plain fp32 pipeline: one step", plain.step, "s", _TIMED),
         Figure("plain fp32 pipeline: decoding", plain.decode, "s", 1),
         Figure(f"plain fp32 pipeline: a picture of {_PLAIN_STEPS} steps", before, "s", 1),
         Figure("imagegen: text encoding", ours.encode, "s", 1),
-        Figure(f"imagegen: one step ({why})", ours.step, "s", _TIMED),
+        Figure(f"imagegen: one step ({dtype})", ours.step, "s", _TIMED),
+        Figure("imagegen: one step after the guidance has ended", ours.unguided, "s", _TIMED),
         Figure("imagegen: decoding", ours.decode, "s", 1),
-        Figure(f"imagegen: a picture of {steps} steps", after, "s", 1),
+        Figure(f"imagegen: a picture of {steps} steps, {row.guided:.0%} of them guided", after, "s", 1),
         Figure("times faster, end to end", before / after, "x", 1, ">= 4"),
         Figure("times fewer steps", _PLAIN_STEPS / steps, "x", 1),
         Figure("times faster a step", plain.step / ours.step, "x", _TIMED),
+        Figure("times faster for ending the guidance early", ours.picture(steps) / after, "x", 1),
         Figure("times faster decoding", plain.decode / ours.decode, "x", 1),
     ]
 
@@ -88,14 +96,14 @@ def _plain(folder: Path) -> _Costs:
         callback_on_step_end=timed,
     )
     decode = time.perf_counter() - ends[_TIMED]
-    return _Costs(encode, _median_gap(ends), decode)
+    return _Costs(encode, _median_gap(ends), math.nan, decode)
 
 
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 
 
-def _ours(folder: Path) -> tuple[_Costs, int, str]:
-    """Load and run the row `sdxl` as imagegen does on this machine; returns the costs, its steps and its data type."""
+def _ours(folder: Path) -> tuple[_Costs, Any, str]:
+    """Load and run the row `sdxl` as imagegen does on this machine; returns the costs, the row and its data type."""
     import torch
 
     from bench._imagegen import end
@@ -117,16 +125,23 @@ def _ours(folder: Path) -> tuple[_Costs, int, str]:
     folders = Folders(row.id, row.place, folder, {})
     pipeline = end(load_pipeline(folders, device="cpu", dtype_name=dtype, on_progress=lambda _: None))
     engine = registry.build(Parts(row, pipeline, lambda name: folder / name, 1))
-    steps = round(row.steps.default)
+    job = Job(_PROMPT, "", _SIDE, _SIDE, steps=round(row.steps.default), guidance=_GUIDANCE, seed=1)
     began = time.perf_counter()
-    state = engine.prepare(Job(_PROMPT, "", _SIDE, _SIDE, steps=steps, guidance=_GUIDANCE, seed=1))
+    state = engine.prepare(job)
     encode = time.perf_counter() - began
+    step = _step_seconds(engine, state)
+    began = time.perf_counter()
+    engine.finish(state)
+    decode = time.perf_counter() - began
+    return _Costs(encode, step, _step_seconds(engine, engine.prepare(replace(job, guided=0.0))), decode), row, dtype
+
+
+def _step_seconds(engine: Any, state: Any) -> float:
     ends = []
     for _ in range(_TIMED + 1):
         engine.step([state], lambda _: None)
         ends.append(time.perf_counter())
-    engine.finish(state)
-    return _Costs(encode, _median_gap(ends), time.perf_counter() - ends[_TIMED]), steps, dtype
+    return _median_gap(ends)
 
 
 def _median_gap(ends: list[float]) -> float:
