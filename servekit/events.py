@@ -31,6 +31,7 @@ class EventStream(Generic[E]):
         self.token = token or CancelToken()
         self.dropped = 0
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
         self._lock = threading.RLock()
         self._events: deque[tuple[E, bool]] = deque()
         self._droppable_limit = droppable
@@ -108,6 +109,9 @@ class EventStream(Generic[E]):
         if not self._reader_waits:
             return
         self._reader_waits = False
+        if threading.get_ident() == self._loop_thread and not self._loop.is_closed():
+            self._news.set()
+            return
         try:
             self._loop.call_soon_threadsafe(self._news.set)
         except RuntimeError:  # the loop is closed, and the reader with it

@@ -9,6 +9,7 @@ from typing import TypeVar
 from servekit import tracing
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Residency
+from servekit.worker import CancelToken
 from services.imagegen.batching import Batcher, Made, OnStep
 from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.domain import (
@@ -48,6 +49,8 @@ class Course:
     """Distance to the next seed that no other picture of the request uses."""
     priority: Priority
     deadline: float | None
+    token: CancelToken
+    """Cancelled as soon as nobody waits for the picture any more."""
     emit: Callable[[Event], None]
     on_step: OnStep
     on_loaded: Callable[[float], None]
@@ -168,7 +171,13 @@ class Attempts:
 
     async def _make(self, course: Course, batcher: Batcher) -> Made:
         made = await self._with_room(
-            lambda: batcher.make(course.job, priority=course.priority, deadline=course.deadline, on_step=course.on_step)
+            lambda: batcher.make(
+                course.job,
+                priority=course.priority,
+                deadline=course.deadline,
+                token=course.token,
+                on_step=course.on_step,
+            )
         )
         course.took(made.stages)
         course.read(made.state.prompt_tokens)

@@ -111,15 +111,20 @@ class Batcher:
         *,
         priority: Priority = Priority.NORMAL,
         deadline: float | None = None,
+        token: CancelToken | None = None,
         on_step: OnStep = lambda _done, _total, _preview: None,
     ) -> Made:
         """Make a picture. Cancelling returns once the device thread has left the job.
+
+        Cancelling `token`, from whatever thread, keeps the next step from beginning; it need not wait for the event
+        loop to come round to cancelling this.
 
         Raises `DeadlineExceeded` between steps once `deadline` (seconds of the clock) has passed, and whatever the
         engine raises.
         """
         future = asyncio.get_running_loop().create_future()
         entry = Entry(job, priority, deadline, on_step, next(self._arrivals), future)
+        forget = (token or CancelToken()).on_cancel(entry.token.cancel)
         self._inbox.append(entry)
         if self._driver is None or self._driver.done():
             self._driver = asyncio.create_task(self._drive())
@@ -129,6 +134,8 @@ class Batcher:
             entry.token.cancel()
             await outlast(future)
             raise
+        finally:
+            forget()
 
     async def weigh(self) -> int:
         """Return the bytes that the weights take now, adapters included."""
@@ -230,6 +237,7 @@ class Batcher:
             return
         self._report(entry, state)
         if state.done >= state.total:
+            self._check(entry)
             self._finish(entry, state)
 
     def _report(self, entry: Entry, state: State) -> None:

@@ -1,7 +1,7 @@
 """From the wire to the domain. Pure; a request is refused with everything that is wrong with it at once."""
 
 import math
-import unicodedata
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
@@ -24,6 +24,8 @@ DEFAULT_STRENGTH = 0.6
 
 N = TypeVar("N", int, float)
 V = TypeVar("V")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Unicode's control characters but tab and line breaks."""
 _IntField = Literal["width", "height", "steps", "seed", "count", "quality"]
 
 _FORMATS = {
@@ -114,7 +116,7 @@ class _Violations:
             self.add(field, f"must be 1 to {MAX_TEXT} characters, at least one of them no blank")
         if len(value) > MAX_TEXT:
             self.add(field, f"must be at most {MAX_TEXT} characters, not {len(value)}")
-        control = sorted({f"U+{ord(each):04X}" for each in value if _is_control(each)})
+        control = sorted({f"U+{ord(each):04X}" for each in _CONTROL.findall(value)})
         if control:
             listed = ", ".join(control[:5])
             self.add(field, f"must have no control characters but line breaks and tabs, not {listed}")
@@ -127,10 +129,6 @@ class _Violations:
         if number not in known:
             self.add(field, f"must be one of {', '.join(str(each) for each in known)}, not {number}")
         return known.get(number, otherwise)
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) == "Cc" and character not in "\n\r\t"
 
 
 def _optional(

@@ -45,7 +45,7 @@ class _Run:
     steps: Steps = field(init=False)
 
     def __post_init__(self) -> None:
-        self.steps = Steps(self.plan.request.count, self.plan.first.steps)
+        self.steps = Steps(self.plan.request.count, self.plan.first.steps, self.began)
 
     def took(self, stage: str, seconds: float) -> None:
         """Note a stage's seconds: of the pictures made side by side, the longest counts."""
@@ -157,6 +157,7 @@ class Generate:
             seed_stride=request.count,
             priority=run.plan.priority,
             deadline=run.deadline,
+            token=run.events.token,
             emit=run.events.put,
             on_step=lambda *step: self._stepped(run, index, *step),
             on_loaded=on_loaded,
@@ -198,7 +199,9 @@ class Generate:
 
     def _stepped(self, run: _Run, index: int, done: int, total: int, preview: Pixels | None) -> None:
         """Tell of a step. Called on the device thread."""
-        run.events.put(run.steps.took(index, done, total, self._clock()), droppable=True)
+        progress = run.steps.took(index, done, total, self._clock())
+        if progress is not None:
+            run.events.put(progress, droppable=True)
         if preview is not None:
             run.events.put(Preview(index, done, encode_preview(preview)), droppable=True)
 

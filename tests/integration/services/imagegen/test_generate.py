@@ -168,7 +168,7 @@ async def test_a_model_that_is_not_on_the_device_is_loaded_and_said_so(client: C
 async def test_another_family_works_from_its_row(client: Client) -> None:
     outcome = await client.generate(model="tiny_sdxl", scheduler="dpmpp_2m_karras")
 
-    assert [each.step for each in outcome.of("progress")] == [1, 2, 3]
+    assert outcome.of("progress")[-1].step == 3
     assert outcome.summary.images == 1
 
 
@@ -191,7 +191,7 @@ async def test_a_picture_can_start_from_a_picture(client: Client) -> None:
     source = imagegen_pb2.SourceImage(data=first.files[0], strength=0.5)
     second = await client.generate(source=source, steps=4, seed=8)
 
-    assert [each.step for each in second.of("progress")] == [1, 2]
+    assert second.of("progress")[-1].step == 2
     assert second.files != first.files
 
 

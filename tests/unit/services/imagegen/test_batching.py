@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory, Draining
 from servekit.testing import ManualClock
-from servekit.worker import DeviceWorker
+from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.batching import AGEING, Batcher, Entry, choose
 from services.imagegen.domain import Decoded, Pixels, Priority
 from services.imagegen.ports import State
@@ -313,6 +313,17 @@ async def test_pictures_can_be_made_again_after_an_idle_time(worker: DeviceWorke
         await batcher.make(job(seed))
 
     assert engine.finished == [0, 1, 2]
+
+
+@pytest.mark.parametrize("steps", [2, 9])
+async def test_a_cancelled_token_stops_the_device_before_the_loop_comes_round(worker: DeviceWorker, steps: int) -> None:
+    token = CancelToken()
+    engine = FakeEngine(before_step=lambda _: token.cancel() if len(engine.batches) == 1 else None)
+
+    with pytest.raises(Cancelled):
+        await Batcher(engine, worker).make(job(1, steps=steps), token=token)
+
+    assert (len(engine.batches), engine.finished) == (2, [])
 
 
 async def test_cancelling_before_the_first_step_makes_no_step(worker: DeviceWorker) -> None:

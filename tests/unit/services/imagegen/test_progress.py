@@ -1,25 +1,39 @@
-from services.imagegen.progress import Steps
+from services.imagegen.domain import Progress
+from services.imagegen.progress import TELL_EVERY_S, Steps
+
+
+def told(steps: Steps, *taken: tuple[int, int, int], pace_s: float = 1.0) -> list[Progress]:
+    """Return what is told of steps (picture, done, total), one every `pace_s` seconds."""
+    heard = [steps.took(*step, now=pace_s * number) for number, step in enumerate(taken, 1)]
+    return [each for each in heard if each is not None]
 
 
 def test_the_steps_of_all_pictures_are_added_up() -> None:
-    steps = Steps(pictures=2, planned=3)
-    heard = [steps.took(index, done, 3, now=0.0) for index, done in ((0, 1), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3))]
+    taken = ((0, 1, 3), (1, 1, 3), (0, 2, 3), (1, 2, 3), (0, 3, 3), (1, 3, 3))
+    heard = told(Steps(pictures=2, planned=3, now=0.0), *taken)
 
     assert [(each.step, each.total) for each in heard] == [(done, 6) for done in range(1, 7)]
 
 
 def test_a_new_attempt_adds_to_the_total_and_nothing_goes_back() -> None:
-    steps = Steps(pictures=1, planned=2)
-    heard = [steps.took(0, done, total, now=0.0) for done, total in ((1, 2), (2, 2), (1, 2), (2, 2), (1, 4), (2, 4))]
+    taken = ((0, 1, 2), (0, 2, 2), (0, 1, 2), (0, 2, 2), (0, 1, 4), (0, 2, 4))
+    heard = told(Steps(pictures=1, planned=2, now=0.0), *taken)
 
     assert [(each.step, each.total) for each in heard] == [(1, 2), (2, 2), (3, 4), (4, 4), (5, 8), (6, 8)]
 
 
 def test_fewer_steps_than_planned_do_not_shrink_the_total() -> None:
-    assert Steps(pictures=1, planned=5).took(0, 1, 3, now=0.0).total == 5
+    assert told(Steps(pictures=1, planned=5, now=0.0), (0, 1, 3))[0].total == 5
 
 
 def test_what_is_left_is_estimated_from_the_pace_so_far() -> None:
-    steps = Steps(pictures=1, planned=4)
+    heard = told(Steps(pictures=1, planned=4, now=0.0), *((0, done, 4) for done in (1, 2, 3, 4)))
 
-    assert [steps.took(0, done, 4, now=float(done)).eta_s for done in (1, 2, 3, 4)] == [0.0, 2.0, 1.0, 0.0]
+    assert [each.eta_s for each in heard] == [0.0, 2.0, 1.0, 0.0]
+
+
+def test_quick_steps_are_not_told_one_by_one_but_the_last_one_is() -> None:
+    steps = Steps(pictures=1, planned=5, now=0.0)
+    heard = told(steps, *((0, done, 5) for done in range(1, 6)), pace_s=TELL_EVERY_S / 2)
+
+    assert [each.step for each in heard] == [2, 4, 5]
