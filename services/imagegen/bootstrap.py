@@ -1,6 +1,7 @@
 """The composition root: settings -> device -> residency -> use case -> servicers -> app."""
 
 import secrets
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 
@@ -27,8 +28,8 @@ from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.checks.black import is_black
 from services.imagegen.checks.nsfw import NsfwCheck
-from services.imagegen.domain import SafetyPolicy
-from services.imagegen.engines.loader import EngineLoader, choose_dtype
+from services.imagegen.domain import Choice, SafetyPolicy
+from services.imagegen.engines.loader import EngineLoader
 from services.imagegen.engines.registry import FAMILIES
 from services.imagegen.engines.tokens import Tokenizers
 from services.imagegen.engines.weights import WeightStore
@@ -37,7 +38,7 @@ from services.imagegen.life import Life
 from services.imagegen.metrics import ImagegenMetrics
 from services.imagegen.plan import Limits
 from services.imagegen.ports import CountTokens
-from services.imagegen.profiles import fitted
+from services.imagegen.profiles import Profile, choices, fitted, profiles
 from services.imagegen.responses import to_model
 from services.imagegen.servicer import ImageServicer
 from services.imagegen.settings import ImagegenSettings
@@ -60,12 +61,15 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
         settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
     )
     catalog, changes = fitted(catalog, plan.kind)
+    host_bytes = host_budget_bytes(plan, settings.host_fraction)
+    found = profiles(catalog, plan, host_bytes=host_bytes, compiled=settings.compile)
+    chosen = choices(catalog, found, changes)
     registry = registry or new_registry(SERVICE, VERSION)
     metrics = ImagegenMetrics(registry)
     worker = DeviceWorker("imagegen-device", on_start=partial(activate, plan))
     store = _store(settings)
     offered, hidden = _offered(catalog, store, settings.models)
-    residency = _residency(settings, catalog, store, plan, worker, metrics)
+    residency = _residency(settings, catalog, store, plan, found, worker, metrics)
     admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
     safety = _safety_check(settings, plan, worker)
     rewriter = _rewriter(settings)
@@ -80,12 +84,12 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
         fetch_adapter=store.adapter_fetcher(catalog),
     )
     tokenizers = Tokenizers(catalog, store)
-    generate = _generate(settings, catalog, offered, admission, residency, attempts, metrics, tokenizers)
+    generate = _generate(settings, catalog, offered, admission, residency, attempts, metrics, tokenizers, chosen)
     models = _model_servicer(catalog, offered, admission, residency, plan)
     metrics.expect({model: catalog.get(model).fallback for model in offered})
     metrics.models.expect({catalog.get(model).weights for model in offered})
     export_state(SERVICE, registry, plan, admission, residency, worker, find_gpu(plan))
-    life = Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden, changes)
+    life = Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden, chosen)
 
     def register(server: grpc.aio.Server) -> list[str]:
         servicer = ImageServicer(generate, settings.chunk_bytes)
@@ -130,6 +134,7 @@ def _generate(
     attempts: Attempts,
     metrics: ImagegenMetrics,
     count_tokens: CountTokens,
+    choices: Mapping[str, Sequence[Choice]],
 ) -> Generate:
     return Generate(
         catalog,
@@ -142,6 +147,7 @@ def _generate(
         random_seed=partial(secrets.randbits, _SEED_BITS),
         count_tokens=count_tokens,
         versions={"atelier": VERSION, **_versions()},
+        choices=choices,
     )
 
 
@@ -199,6 +205,7 @@ def _residency(
     catalog: Catalog,
     store: WeightStore,
     plan: DevicePlan,
+    found: Mapping[str, Profile],
     worker: DeviceWorker,
     metrics: ImagegenMetrics,
 ) -> Residency[Batcher]:
@@ -207,6 +214,7 @@ def _residency(
         catalog,
         store,
         plan,
+        found,
         worker,
         max_batch=settings.max_batch,
         allow_pickle=settings.allow_pickle,
@@ -214,7 +222,7 @@ def _residency(
         step_observer=metrics.step_observer,
         on_out_of_memory=metrics.models.ran_out_of_memory,
     )
-    specs = [_spec(row, plan) for row in catalog.models.values() if not row.base]
+    specs = [_spec(catalog.get(model), each.bytes) for model, each in found.items()]
     return Residency(
         specs,
         loader,
@@ -226,8 +234,7 @@ def _residency(
     )
 
 
-def _spec(row: ModelRow, plan: DevicePlan) -> ModelSpec:
-    size = row.estimated_bytes(choose_dtype(row, plan))
+def _spec(row: ModelRow, size: int) -> ModelSpec:
     return ModelSpec(row.id, bytes=size, load_s=1 + size / _DISK_BYTES_PER_S, exclusive=row.exclusive)
 
 

@@ -151,6 +151,9 @@ class ModelRow(Weights):
     """Text tokens that the longest encoder reads."""
     bytes: dict[Dtype, int]
     """Estimated bytes of the weights by data type."""
+    float8_bytes: int | None = Field(default=None, ge=1)
+    """Estimated bytes with the denoising network's weights stored in 8 bits and the rest in 16, which is done where all
+    in 16 bits do not fit. Unset: never."""
     components: dict[str, Component] = {}
     """Parts of the pipeline that are not in its own place, by name."""
     without: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from servekit import tracing
@@ -17,6 +17,7 @@ from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.domain import (
     Attempt,
     Blocked,
+    Choice,
     Event,
     GenerationRequest,
     Picture,
@@ -71,6 +72,7 @@ class Generate:
         random_seed: Callable[[], int],
         count_tokens: CountTokens,
         versions: Mapping[str, str],
+        choices: Mapping[str, Sequence[Choice]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
@@ -83,6 +85,7 @@ class Generate:
         self._random_seed = random_seed
         self._count_tokens = count_tokens
         self._versions = versions
+        self._choices = choices
         self._clock = clock
         self._pace = Pace()
 
@@ -226,6 +229,7 @@ class Generate:
             eta_s=0.0 if pace is None else waits_s + pace * plan.work,
             resident=status.state is ModelState.READY,
             adjustments=plan.adjustments,
+            choices=self._choices[plan.row.id],
         )
 
     def _summary(self, run: _Run, courses: list[Course]) -> Summary:

@@ -1,6 +1,7 @@
 """The life of imagegen: what happens before the first call and after the last."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from servekit.device import DevicePlan
@@ -11,14 +12,14 @@ from services.imagegen.backends.rewriter import GrpcRewriter
 from services.imagegen.batching import Batcher
 from services.imagegen.catalog import ModelRow
 from services.imagegen.checks.nsfw import NsfwCheck
-from services.imagegen.domain import Job
+from services.imagegen.domain import Choice, Job
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """Hooks of the app: `hidden` and `changes` give, by model, what the log says of it at the start."""
+    """Hooks of the app: `hidden` and `choices` give, by model, what the log says of it at the start."""
 
     worker: DeviceWorker
     residency: Residency[Batcher]
@@ -27,15 +28,16 @@ class Life:
     warm: tuple[ModelRow, ...]
     plan: DevicePlan
     hidden: dict[str, str]
-    changes: dict[str, str]
+    choices: Mapping[str, Sequence[Choice]]
 
     async def start(self) -> None:
         """Start the device thread and make the warm models ready."""
         logger.info("device %s", self.plan.describe())
         for model, reason in self.hidden.items():
             logger.info("model %s is not offered: %s", model, reason)
-        for model in self.changes.keys() - self.hidden.keys():
-            logger.info("model %s on this device: %s", model, self.changes[model])
+        for model in self.choices.keys() - self.hidden.keys():
+            told = "; ".join(f"{each.name} {each.value} ({each.reason})" for each in self.choices[model])
+            logger.info("model %s on this device: %s", model, told)
         await self.worker.start()
         await self.residency.start()
         if self.safety is not None:

@@ -58,6 +58,9 @@ class ImagegenSettings(BackendSettings):
     converted_dir: Path | None = None
     """Folder for weights in the data type they are used in, if files have another: mapped by later loads, not converted
     by each. `none` keeps none."""
+    compile: bool = False
+    """Whether the denoising networks' repeated blocks are compiled when they first run, which takes a while and, on a
+    CPU, a C++ compiler; later steps may be faster."""
     host_fraction: float = Field(default=0.5, ge=0, le=1)
     """Share of the free host memory that may keep evicted weights, which come back by one copy; only with a GPU."""
     idle_timeout_s: float | None = Field(default=None, gt=0)

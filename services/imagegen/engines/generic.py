@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
-from services.imagegen.catalog import ModelRow
+from servekit.device import weight_bytes
 from services.imagegen.domain import Decoded, Job, Pixels
 from services.imagegen.engines.parts import Parts
-from services.imagegen.engines.pictures import all_finite, measured_bytes, modules_of, to_pixels
+from services.imagegen.engines.pictures import all_finite, modules_of, to_pixels
 from services.imagegen.engines.schedulers import fresh
 from services.imagegen.engines.tokens import token_counter
 from services.imagegen.ports import Pulse
@@ -37,7 +37,7 @@ class GenericState:
 
 def build(parts: Parts) -> "GenericEngine":
     """Return the engine of any diffusers pipeline."""
-    return GenericEngine(parts.row, parts.pipeline)
+    return GenericEngine(parts)
 
 
 class GenericEngine:
@@ -45,22 +45,23 @@ class GenericEngine:
 
     max_batch = 1
 
-    def __init__(self, row: ModelRow, pipeline: Any) -> None:
-        self._row = row
-        self._pipeline = pipeline
-        self._scheduler = pipeline.scheduler
-        self._count_tokens = token_counter(pipeline)
-        self._accepted = inspect.signature(type(pipeline).__call__).parameters
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._row = parts.row
+        self._pipeline = parts.pipeline
+        self._scheduler = parts.pipeline.scheduler
+        self._count_tokens = token_counter(parts.pipeline)
+        self._accepted = inspect.signature(type(parts.pipeline).__call__).parameters
 
     @property
     def modules(self) -> Sequence[torch.nn.Module]:
         """The torch modules that hold the weights."""
-        return modules_of(self._pipeline)
+        return modules_of(self._parts)
 
     @property
     def resident_bytes(self) -> int:
         """Bytes that the weights take."""
-        return measured_bytes(self._pipeline)
+        return weight_bytes(self.modules)
 
     def prepare(self, job: Job) -> GenericState:
         """Note the job; the pipeline itself encodes and draws."""

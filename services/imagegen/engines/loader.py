@@ -1,6 +1,6 @@
 """Brings the catalog's models to the device for `servekit.residency`."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -10,12 +10,13 @@ from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.batching import Batcher, OnBatch
-from services.imagegen.catalog import Catalog, Dtype, ModelRow, Refiner
+from services.imagegen.catalog import Catalog, ModelRow, Refiner
 from services.imagegen.engines import registry
 from services.imagegen.engines.folders import Folders
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.weights import WeightStore
 from services.imagegen.ports import Engine
+from services.imagegen.profiles import Profile
 
 FETCH_SHARE = 0.5
 """Share of the progress that a download takes."""
@@ -23,14 +24,8 @@ REFINER_SHARE = 0.4
 """Share of the progress that a refiner takes."""
 
 
-def choose_dtype(row: ModelRow, plan: DevicePlan) -> Dtype:
-    """Return the data type of a row's weights on a device: the row's wish, but no float16 arithmetic on a CPU."""
-    wish: Dtype = plan.dtype if row.dtype == "auto" else row.dtype
-    return plan.dtype if wish == "float16" and plan.kind == "cpu" else wish
-
-
 class EngineLoader:
-    """`residency.Loader` of batchers.
+    """`residency.Loader` of batchers, each loaded as its profile says.
 
     What `step_observer(model_id)` returns hears of every step, `on_out_of_memory(model_id)` of work without room; both
     are called on the device thread. Converted weights are kept in `converted_dir`, if there is one.
@@ -41,6 +36,7 @@ class EngineLoader:
         catalog: Catalog,
         store: WeightStore,
         plan: DevicePlan,
+        profiles: Mapping[str, Profile],
         worker: DeviceWorker,
         *,
         max_batch: int,
@@ -52,6 +48,7 @@ class EngineLoader:
         self._catalog = catalog
         self._store = store
         self._plan = plan
+        self._profiles = profiles
         self._worker = worker
         self._max_batch = max_batch
         self._converted_dir = converted_dir
@@ -98,21 +95,24 @@ class EngineLoader:
     def _steps(
         self, row: ModelRow, folders: Folders, refiner: Folders | None, on_progress: OnProgress
     ) -> Generator[None, None, Engine]:
+        from services.imagegen.engines.arranging import Arrangement
         from services.imagegen.engines.converted import ConvertedWeights, read
         from services.imagegen.engines.loading import load_pipeline
 
-        dtype = choose_dtype(row, self._plan)
+        profile = self._profiles[row.id]
+        arrangement = Arrangement(profile, self._plan.device)
         reader = read if self._converted_dir is None else ConvertedWeights(self._converted_dir).load
         load = partial(
             load_pipeline,
-            device=self._plan.device,
-            dtype_name=dtype,
+            device=arrangement.loaded_to,
+            dtype_name=profile.dtype,
             reader=reader,
+            arrange=arrangement.component,
             allow_pickle=self._allow_pickle,
         )
         share = 1.0 if refiner is None else 1 - REFINER_SHARE
-        require_bytes(self._plan, row.estimated_bytes(dtype))
-        with out_of_memory_as(self._plan, row.estimated_bytes(dtype)):
+        require_bytes(self._plan, profile.bytes)
+        with out_of_memory_as(self._plan, profile.bytes):
             base = yield from load(folders, on_progress=lambda done: on_progress(done * share))
             refining = None
             if refiner is not None:
@@ -120,8 +120,10 @@ class EngineLoader:
                 refining = yield from load(
                     refiner, on_progress=lambda done: on_progress(share + done * REFINER_SHARE), shared=shared
                 )
+            arrangement.pipelines(base, refining)
             adapter_path = self._store.adapter_path(self._catalog)
-            return registry.build(Parts(row, base, adapter_path, self._max_batch, refining))
+            offloaded = profile.placement == "offloaded"
+            return registry.build(Parts(row, base, adapter_path, self._max_batch, refining, offloaded))
 
     async def _fetch(
         self, row: ModelRow, on_progress: OnProgress, token: CancelToken

@@ -29,12 +29,14 @@ def load_pipeline(
     on_progress: Callable[[float], None],
     shared: Mapping[str, Any] | None = None,
     reader: Reader = read,
+    arrange: Callable[[str, torch.nn.Module], object] = lambda _name, _module: None,
     allow_pickle: bool = False,
 ) -> Generator[None, None, Any]:
     """Load a pipeline and yield between its components; returns the pipeline on the device.
 
-    `shared` are components that another pipeline has on the device already; `reader` loads the others. Raises
-    `ModelUnavailable` if files are missing, or are no safetensors and pickles are not allowed.
+    `shared` are components that another pipeline has on the device already; `reader` loads the others, and `arrange` is
+    called with the name and module of each before it goes to the device. Raises `ModelUnavailable` if files are
+    missing, or are no safetensors and pickles are not allowed.
     """
     _be_quiet()
     dtype = getattr(torch, dtype_name)
@@ -45,7 +47,10 @@ def load_pipeline(
         done, total = 0, sum(sizes.values()) or 1
         for name, size in sizes.items():
             component = _load_component(name, folders, index, dtype, reader)
-            components[name] = component.to(device) if isinstance(component, torch.nn.Module) else component
+            if isinstance(component, torch.nn.Module):
+                arrange(name, component)
+                component = component.to(device)
+            components[name] = component
             done += size
             on_progress(done / total)
             yield

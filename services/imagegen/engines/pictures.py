@@ -2,8 +2,8 @@
 
 import torch
 
-from servekit.device import weight_bytes
 from services.imagegen.domain import Pixels
+from services.imagegen.engines.parts import Parts
 
 
 def all_finite(*tensors: torch.Tensor) -> bool:
@@ -21,12 +21,10 @@ def to_pixels(image: torch.Tensor) -> Pixels:
     return pixels
 
 
-def measured_bytes(*pipelines: object) -> int:
-    """Return the bytes of all parameters and buffers of diffusers pipelines; shared ones count once."""
-    return weight_bytes(modules_of(*pipelines))
-
-
-def modules_of(*pipelines: object) -> list[torch.nn.Module]:
-    """Return the torch modules of diffusers pipelines, each once."""
+def modules_of(parts: Parts) -> list[torch.nn.Module]:
+    """Return the torch modules that hold weights on the device, each once: of an offloaded model its autoencoder."""
+    pipelines = [each for each in (parts.pipeline, parts.refiner) if each is not None]
+    if parts.offloaded:
+        return list(dict.fromkeys(each.vae for each in pipelines))
     components = [each for pipeline in pipelines for each in getattr(pipeline, "components", {}).values()]
     return list(dict.fromkeys(each for each in components if isinstance(each, torch.nn.Module)))

@@ -10,12 +10,13 @@ from typing import Protocol
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
+from servekit.device import weight_bytes
 from servekit.errors import ModelUnavailable
 from services.imagegen.domain import Decoded, Job, Pixels
 from services.imagegen.engines.adapters import Wardrobe
 from services.imagegen.engines.denoising import Denoising, Kept, Leg, predict
 from services.imagegen.engines.parts import Parts
-from services.imagegen.engines.pictures import all_finite, measured_bytes, modules_of, to_pixels
+from services.imagegen.engines.pictures import all_finite, modules_of, to_pixels
 from services.imagegen.engines.tokens import token_counter
 from services.imagegen.engines.vae import Vae
 from services.imagegen.ports import Pulse
@@ -43,19 +44,19 @@ class StepwiseEngine:
             )
         self.max_batch = parts.max_batch
         self._family = family
-        self._pipelines = [each for each in (parts.pipeline, parts.refiner) if each is not None]
+        self._parts = parts
         self._adapters = Wardrobe(parts.pipeline, parts.adapter_path)
         self._count_tokens = token_counter(parts.pipeline)
 
     @property
     def modules(self) -> Sequence[torch.nn.Module]:
         """The torch modules that hold the weights."""
-        return modules_of(*self._pipelines)
+        return modules_of(self._parts)
 
     @property
     def resident_bytes(self) -> int:
         """Bytes that the weights take, adapters included."""
-        return measured_bytes(*self._pipelines)
+        return weight_bytes(self.modules)
 
     def prepare(self, job: Job) -> Denoising:
         """Encode the prompt and draw the noise, on the CPU, so that a seed means the same on every device."""

@@ -16,6 +16,7 @@ from services.imagegen.catalog import Catalog
 from services.imagegen.domain import Pixels
 from services.imagegen.engines.loader import EngineLoader
 from services.imagegen.engines.weights import WeightStore
+from services.imagegen.profiles import profiles
 from tests.contract.services.imagegen import runs
 from tests.contract.services.imagegen.conftest import Build
 from tests.unit.services.imagegen import rows
@@ -37,10 +38,12 @@ async def load(
     base: dict[str, Any], models_dir: Path, worker: DeviceWorker, fractions: list[float] | None = None, **changes: Any
 ) -> Loaded[Batcher]:
     row = rows.row(base, **changes)
+    catalog, device = Catalog([row]), plan_device("cpu", dtype="bfloat16", threads=1)
     loader = EngineLoader(
-        Catalog([row]),
+        catalog,
         WeightStore(models_dir, token=None, download=False),
-        plan_device("cpu", dtype="bfloat16", threads=1),
+        device,
+        profiles(catalog, device, host_bytes=0, compiled=False),
         worker,
         max_batch=4,
         converted_dir=None,

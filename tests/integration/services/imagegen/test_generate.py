@@ -130,6 +130,8 @@ async def test_a_dry_run_plans_and_makes_nothing(client: Client) -> None:
     assert outcome.kinds == ["plan", "summary"]
     assert (plan.model, plan.width, plan.height, plan.count, plan.resident) == ("tiny_flux", 48, 32, 2, True)
     assert plan.eta_seconds > 0
+    assert {each.name: each.value for each in plan.choices}["weights"] == "whole"
+    assert all(each.reason for each in plan.choices)
 
 
 async def test_a_tier_trades_quality_for_time(client: Client) -> None:
