@@ -18,7 +18,7 @@ MINUTES ?= 30
 SOURCES := servekit services atelier_client recipes evals bench deploy/envoy deploy/grafana deploy/local deploy/prometheus tests
 
 .PHONY: soak help setup demo run test lint fix protos bench doctor clean packages train-sketch train-sketch-qwen eval eval-sketch \
-	test-unit test-contract test-integration test-e2e test-ops packages-ops dashboards images test-images packages-images
+	test-unit test-contract test-integration test-e2e test-ops packages-ops packages-soak dashboards images test-images packages-images
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 20
@@ -81,6 +81,9 @@ packages: # Debian packages that tests call
 packages-ops: # Prometheus and Alertmanager; a package of Debian starts no daemon where policy-rc.d forbids it
 	@{ command -v promtool && command -v amtool; } >/dev/null || { apt-get update -q && deploy/prometheus/install.sh; }
 
+packages-soak: # a clock that can be set for one process
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q --no-install-recommends libfaketime; }
+
 packages-images: # a builder and a runtime of containers that need no daemon
 	@command -v buildah podman mmdebstrap runc catatonit >/dev/null || { apt-get update -q && \
 		apt-get install -y -q --no-install-recommends buildah podman mmdebstrap runc catatonit conmon netavark aardvark-dns; }
@@ -117,7 +120,7 @@ dashboards: setup packages-ops ## draw the dashboards from a studio at work, int
 bench: setup ## run all benchmarks, or one: make bench NAME=router_overhead
 	$(BIN)/python -m bench $(NAME)
 
-soak: setup ## minutes of load, then faults: make soak MINUTES=30 ARGS="killed full-disk"
+soak: setup packages-soak ## minutes of load, then faults: make soak MINUTES=30 ARGS="killed full-disk"
 	$(BIN)/python -m bench._soak --minutes $(MINUTES) $(ARGS)
 
 doctor: setup ## which device, which dtype, and why

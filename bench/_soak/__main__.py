@@ -61,8 +61,19 @@ async def _steady(fleet: Fleet, load: Load, seconds: float) -> list[Figure]:
         await asyncio.sleep(seconds)
     done = load.since(began)
     mb_per_hour = {name: each * 3600 / 1e6 for name, each in memory.slopes().items()}
+    made = {kind: sum(each.kind == kind for each in done) for kind in KINDS}
     latencies = {kind: [each.seconds for each in done if each.kind == kind] for kind in KINDS}
     return [
+        *(
+            Figure(
+                f"steady load: {kind}s asked for, of those meant",
+                count / seconds / load.rates[kind],
+                "",
+                count,
+                ">= 0.95",
+            )
+            for kind, count in made.items()
+        ),
         *(
             Figure(f"steady load: {name} grows by", each, "MB/h", len(memory.samples[name]), "<= 60")
             for name, each in mb_per_hour.items()
@@ -86,9 +97,8 @@ async def _told(name: str, scenario: Awaitable[list[Figure]]) -> list[Figure]:
 def main(names: Sequence[str], minutes: float) -> None:
     """Run the scenarios called `names`, all if there are none, and write bench/results/soak.json."""
     known = scenarios(minutes)
-    if not Path(faults.FAKETIME).exists():
-        print("clock-jump is left out: it needs Debian's package libfaketime")
-        del known["clock-jump"]
+    if not faults.FAKETIME.exists():
+        sys.exit(f"{faults.FAKETIME} is missing: run `make soak`, which installs Debian's libfaketime")
     if unknown := set(names) - known.keys():
         sys.exit(f"no scenario named {', '.join(unknown)}; there are {', '.join(known)}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,6 +1,7 @@
 """What goes wrong one day: each function makes it happen under load and returns what that did."""
 
 import asyncio
+import platform
 import resource
 import time
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ _LOOK_S = 5.0
 """Seconds that a state is watched."""
 _IDLE = 1000
 _LONG_TEXT = "This sentence is here to make the audio long. " * 400
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+FAKETIME = Path("/usr/lib", f"{platform.machine()}-linux-gnu", "faketime", "libfaketime.so.1")
 _DAY = 86_400
 
 
@@ -147,18 +148,21 @@ async def full_disk(fleet: Fleet, load: Load) -> list[Figure]:
 
 
 async def clock_jump(fleet: Fleet, load: Load, folder: Path) -> list[Figure]:
-    """Let the router's wall clock jump a day ahead and a day back."""
+    """Let the wall clock of all services jump a day ahead and a day back."""
     offset = folder / "clock"
     offset.write_text("+0\n")
-    fake = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1"}
-    await fleet.restart("router", fake | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+    fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset.resolve()), "FAKETIME_NO_CACHE": "1"}
+    for name in SERVICES:
+        await fleet.restart(name, fake | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"})
     await load.answered(tuple(KINDS), time.monotonic())
     began = time.monotonic()
     for jump in (_DAY, -_DAY):
         offset.write_text(f"{jump:+d}\n")
         await asyncio.sleep(_LOOK_S)
     during = load.since(began)
-    await fleet.restart("router", dict.fromkeys(["LD_PRELOAD"], ""))
+    for name in SERVICES:
+        await fleet.restart(name, {"LD_PRELOAD": ""})
+    await load.answered(tuple(KINDS), time.monotonic())
     return [
         Figure("clock jump: requests that got an error", failed(during), "requests", len(during), "0"),
         Figure("clock jump: wrong answers", wrong(during), "answers", len(during), "0"),

@@ -15,6 +15,8 @@ Ask: TypeAlias = Callable[[AsyncClient], Awaitable[str]]
 
 _TIMEOUT_S = 60.0
 _PATIENCE_S = 300.0
+_AFTER_ERROR_S = 0.2
+_CATCH_UP_S = 5.0
 _PROMPT = "a red circle on a white background"
 _TEXT = "Good evening, this is a test of the studio."
 
@@ -52,6 +54,15 @@ KINDS: dict[str, tuple[Ask, int]] = {"picture": (_picture, 2), "sentence": (_sen
 """How to ask, and how many clients do."""
 
 
+def next_due(due: float, period_s: float, now: float) -> float:
+    """Return when a client asks next that should have asked at `due`.
+
+    A client whose answer came late asks the next question at once, so that the rate holds; what an outage cost it does
+    not make up for.
+    """
+    return max(due + period_s, now - _CATCH_UP_S)
+
+
 class Load:
     """Clients at `address` that ask again and again. `outcomes` grows as they do."""
 
@@ -59,6 +70,8 @@ class Load:
         self._address = address
         self._right: dict[str, str] = {}
         self._answered = asyncio.Condition()
+        self.rates: dict[str, float] = {}
+        """Requests per second by kind that are meant to be made now; empty for as many as answers come."""
         self.outcomes: list[Outcome] = []
 
     async def learn(self) -> None:
@@ -69,7 +82,8 @@ class Load:
     @asynccontextmanager
     async def running(self, rates: dict[str, float] | None = None) -> AsyncIterator[None]:
         """Ask inside the block, at these requests per second by kind; as fast as answers come without them."""
-        periods = {kind: count / rates[kind] if rates else 0.0 for kind, (_, count) in KINDS.items()}
+        self.rates = rates or {}
+        periods = {kind: count / self.rates[kind] if rates else 0.0 for kind, (_, count) in KINDS.items()}
         clients = [
             asyncio.create_task(self._client(kind, periods[kind]))
             for kind, (_, count) in KINDS.items()
@@ -108,13 +122,15 @@ class Load:
 
     async def _client(self, kind: str, period_s: float) -> None:
         async with AsyncClient(self._address, timeout=_TIMEOUT_S) as client:
+            due = time.monotonic()
             while True:
                 outcome = await self._ask(kind, client)
                 self.outcomes.append(outcome)
                 async with self._answered:
                     self._answered.notify_all()
-                pause_s = 0.2 if outcome.error else outcome.began + period_s - time.monotonic()
-                await asyncio.sleep(max(0.0, pause_s))
+                now = time.monotonic()
+                due = next_due(due, period_s, now)
+                await asyncio.sleep(_AFTER_ERROR_S if outcome.error else max(0.0, due - now))
 
     async def _ask(self, kind: str, client: AsyncClient) -> Outcome:
         ask, _ = KINDS[kind]

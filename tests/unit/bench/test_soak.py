@@ -1,6 +1,7 @@
 import pytest
 
 from bench._soak.__main__ import scenarios
+from bench._soak.load import next_due
 from bench._soak.memory import slope
 
 
@@ -25,3 +26,15 @@ def test_too_few_samples_say_nothing(samples: list[tuple[float, int]]) -> None:
 def test_the_replicas_come_last_since_they_stay() -> None:
     assert next(iter(scenarios(1))) == "steady"
     assert list(scenarios(1))[-1] == "rolling-restart"
+
+
+def test_a_late_answer_is_made_up_for() -> None:
+    assert next_due(10.0, 1.0, now=12.5) == 11.0
+
+
+def test_an_outage_is_not() -> None:
+    assert next_due(10.0, 1.0, now=70.0) == 65.0
+
+
+def test_without_a_rate_the_next_question_comes_at_once() -> None:
+    assert next_due(10.0, 0.0, now=10.5) <= 10.5
