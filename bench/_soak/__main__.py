@@ -15,7 +15,7 @@ from bench.__main__ import end_as_by_ctrl_c
 from bench._figures import Figure, percentile, table, write
 from bench._soak import faults
 from bench._soak.fleet import Fleet
-from bench._soak.load import KINDS, Load
+from bench._soak.load import KINDS, Load, Outcome
 from bench._soak.memory import watched
 from deploy.local.studio import Studio
 
@@ -61,19 +61,9 @@ async def _steady(fleet: Fleet, load: Load, seconds: float) -> list[Figure]:
         await asyncio.sleep(seconds)
     done = load.since(began)
     mb_per_hour = {name: each * 3600 / 1e6 for name, each in memory.slopes().items()}
-    made = {kind: sum(each.kind == kind for each in done) for kind in KINDS}
     latencies = {kind: [each.seconds for each in done if each.kind == kind] for kind in KINDS}
     return [
-        *(
-            Figure(
-                f"steady load: {kind}s asked for, of those meant",
-                count / seconds / load.rates[kind],
-                "",
-                count,
-                ">= 0.95",
-            )
-            for kind, count in made.items()
-        ),
+        *_held(load, done, seconds),
         *(
             Figure(f"steady load: {name} grows by", each, "MB/h", len(memory.samples[name]), "<= 60")
             for name, each in mb_per_hour.items()
@@ -84,6 +74,15 @@ async def _steady(fleet: Fleet, load: Load, seconds: float) -> list[Figure]:
         ),
         Figure("steady load: requests that got an error", faults.failed(done), "requests", len(done), "0"),
         Figure("steady load: wrong answers", faults.wrong(done), "answers", len(done), "0"),
+    ]
+
+
+def _held(load: Load, done: Sequence[Outcome], seconds: float) -> list[Figure]:
+    """Return which share of the requests that were meant was made: slow answers hold clients up."""
+    made = {kind: sum(each.kind == kind for each in done) for kind in KINDS}
+    return [
+        Figure(f"steady load: {kind}s asked for", made[kind] / seconds / rate, "of those meant", made[kind], ">= 0.95")
+        for kind, rate in load.rates.items()
     ]
 
 

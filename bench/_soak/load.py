@@ -58,9 +58,9 @@ def next_due(due: float, period_s: float, now: float) -> float:
     """Return when a client asks next that should have asked at `due`.
 
     A client whose answer came late asks the next question at once, so that the rate holds; what an outage cost it does
-    not make up for.
+    not make up for. Nor does it wait for longer than a period, though it asked more often while there were errors.
     """
-    return max(due + period_s, now - _CATCH_UP_S)
+    return min(max(due + period_s, now - _CATCH_UP_S), now + period_s)
 
 
 class Load:

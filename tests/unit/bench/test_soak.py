@@ -36,5 +36,9 @@ def test_an_outage_is_not() -> None:
     assert next_due(10.0, 1.0, now=70.0) == 65.0
 
 
+def test_who_asked_often_during_an_outage_does_not_wait_for_it_afterwards() -> None:
+    assert next_due(100.0, 1.0, now=20.0) == 21.0
+
+
 def test_without_a_rate_the_next_question_comes_at_once() -> None:
     assert next_due(10.0, 0.0, now=10.5) <= 10.5
