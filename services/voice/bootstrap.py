@@ -54,58 +54,12 @@ _LIBRARIES = ("espeakng-loader", "numpy", "soundfile")
 
 def build(settings: VoiceSettings) -> App:
     """Return the app. Raises `CatalogError` with every mistake of the catalog."""
-    catalog = catalogs.load(settings.catalog_file, families=families.names())
-    plan = _plan(settings)
     registry = new_registry(SERVICE, VERSION)
-    metrics = VoiceMetrics(registry)
-    made = _families(settings, catalog, plan, metrics)
-    capabilities = {row.id: made[row.family].capabilities(row.spec) for row in catalog.rows.values()}
-    residency = _residency(settings, catalog, made, plan, metrics)
-    admission = Admission(capacity=settings.max_streams, queue_limit=settings.queue_limit)
-    book = VoiceBook(catalog)
-    codecs = ThreadPoolExecutor(plan.threads, thread_name_prefix="voice-codec")
-    store = DiskVoices(settings.voices_dir, most=settings.voices_per_caller)
-    clones = Clones(store, codecs, catalog.rows, resident=settings.resident_voices)
-    synthesize = Synthesize(
-        catalog,
-        capabilities,
-        book,
-        clones,
-        admission,
-        residency,
-        inspect=Inspector,
-        encoders=Encoders(),
-        languages=languages.load(),
-        metrics=metrics,
-        codecs=codecs,
-        clock=SystemClock(),
-        buffer_bytes=settings.stream_buffer_bytes,
-        chunk_bytes=settings.chunk_bytes,
-    )
-    cloning = Cloning(
-        catalog,
-        capabilities,
-        book,
-        clones,
-        admission,
-        residency,
-        read_clip=clip.read,
-        threads=codecs,
-        now=lambda: datetime.now(UTC),
-    )
-    voices = VoiceServicer(Reader(book, capabilities), synthesize, book, clones, cloning)
-    models = ModelServicer(
-        SERVICE,
-        VERSION,
-        [_model(row, capabilities[row.id]) for row in catalog.rows.values()],
-        residency=residency,
-        admission=admission,
-        plan=plan,
-        libraries={name: version(name) for name in _LIBRARIES},
-    )
-    metrics.expect(catalog.rows)
-    export_state(SERVICE, registry, plan, admission, residency)
-    life = _Life(catalog, made, book, store, residency, codecs, _warm(settings, catalog), plan)
+    parts = _parts(settings, VoiceMetrics(registry))
+    voices, models = _voices(parts), _models(parts)
+    life = _Life(parts, _warm(settings, parts.catalog))
+    parts.metrics.expect(parts.catalog.rows)
+    export_state(SERVICE, registry, parts.plan, parts.admission, parts.residency)
 
     def register(server: grpc.aio.Server) -> list[str]:
         voice_service_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
@@ -123,40 +77,124 @@ def build(settings: VoiceSettings) -> App:
 
 
 @dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the use cases share."""
+
+    settings: VoiceSettings
+    catalog: Catalog
+    families: Mapping[str, Family]
+    capabilities: Mapping[str, Capabilities]
+    plan: DevicePlan
+    metrics: VoiceMetrics
+    residency: Residency[Engine]
+    admission: Admission
+    book: VoiceBook
+    store: DiskVoices
+    clones: Clones
+    codecs: Executor
+
+
+def _parts(settings: VoiceSettings, metrics: VoiceMetrics) -> _Parts:
+    catalog, plan = catalogs.load(settings.catalog_file, families=families.names()), _plan(settings)
+    made = _families(settings, catalog, plan, metrics)
+    codecs = ThreadPoolExecutor(plan.threads, thread_name_prefix="voice-codec")
+    store = DiskVoices(settings.voices_dir, most=settings.voices_per_caller)
+    return _Parts(
+        settings=settings,
+        catalog=catalog,
+        families=made,
+        capabilities={row.id: made[row.family].capabilities(row.spec) for row in catalog.rows.values()},
+        plan=plan,
+        metrics=metrics,
+        residency=_residency(settings, catalog, made, plan, metrics),
+        admission=Admission(capacity=settings.max_streams, queue_limit=settings.queue_limit),
+        book=VoiceBook(catalog),
+        store=store,
+        clones=Clones(store, codecs, catalog.rows, resident=settings.resident_voices),
+        codecs=codecs,
+    )
+
+
+def _voices(parts: _Parts) -> VoiceServicer:
+    reader = Reader(parts.book, parts.capabilities)
+    return VoiceServicer(reader, _synthesis(parts), parts.book, parts.clones, _cloning(parts))
+
+
+def _synthesis(parts: _Parts) -> Synthesize:
+    return Synthesize(
+        parts.catalog,
+        parts.capabilities,
+        parts.book,
+        parts.clones,
+        parts.admission,
+        parts.residency,
+        inspect=Inspector,
+        encoders=Encoders(),
+        languages=languages.load(),
+        metrics=parts.metrics,
+        codecs=parts.codecs,
+        clock=SystemClock(),
+        buffer_bytes=parts.settings.stream_buffer_bytes,
+        chunk_bytes=parts.settings.chunk_bytes,
+    )
+
+
+def _cloning(parts: _Parts) -> Cloning:
+    return Cloning(
+        parts.catalog,
+        parts.capabilities,
+        parts.book,
+        parts.clones,
+        parts.admission,
+        parts.residency,
+        read_clip=clip.read,
+        threads=parts.codecs,
+        now=lambda: datetime.now(UTC),
+    )
+
+
+def _models(parts: _Parts) -> ModelServicer:
+    return ModelServicer(
+        SERVICE,
+        VERSION,
+        [_model(row, parts.capabilities[row.id]) for row in parts.catalog.rows.values()],
+        residency=parts.residency,
+        admission=parts.admission,
+        plan=parts.plan,
+        libraries={name: version(name) for name in _LIBRARIES},
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class _Life:
     """What happens before the first call and after the last."""
 
-    catalog: Catalog
-    families: Mapping[str, Family]
-    book: VoiceBook
-    store: DiskVoices
-    residency: Residency[Engine]
-    codecs: Executor
+    parts: _Parts
     warm: tuple[ModelRow, ...]
-    plan: DevicePlan
 
     async def start(self) -> None:
         """Ask the engines for their voices and load the warm ones."""
-        logger.info("device %s", self.plan.describe())
-        for row in self.catalog.rows.values():
-            self.book.add(row.id, await self.families[row.family].roster(row.spec))
+        parts = self.parts
+        logger.info("device %s", parts.plan.describe())
+        for row in parts.catalog.rows.values():
+            parts.book.add(row.id, await parts.families[row.family].roster(row.spec))
         with suppress(VoiceUnusable):  # logged; all else works without it
-            await in_thread(self.codecs, self.store.tidy)
-        await self.residency.start()
+            await in_thread(parts.codecs, parts.store.tidy)
+        await parts.residency.start()
         for row in self.warm:
             await self._warm_up(row)
 
     async def _warm_up(self, row: ModelRow) -> None:
         """Load an engine and let it speak a word, so that the first caller does not pay for what happens once."""
-        voice = self.book.get(row.default_voice)
-        async with self.residency.acquire(row.id) as lease:
+        voice = self.parts.book.get(row.default_voice)
+        async with self.parts.residency.acquire(row.id) as lease:
             async for _ in lease.value.speak(Utterance("Ready.", voice, voice.languages[0], seed=0)):
                 pass
 
     async def stop(self) -> None:
         """End the engines."""
-        await self.residency.close()
-        self.codecs.shutdown()
+        await self.parts.residency.close()
+        self.parts.codecs.shutdown()
 
 
 def _families(settings: VoiceSettings, catalog: Catalog, plan: DevicePlan, metrics: VoiceMetrics) -> dict[str, Family]:

@@ -186,6 +186,8 @@ class Utterance:
     ssml: bool = False
     ends_sentence: bool = True
     """False if the same sentence goes on in the next utterance: no pause is due."""
+    ahead: bool = False
+    """True if an earlier one of the same text is being heard: this is to give way to all who are listened to."""
     latents: Latents | None = field(default=None, repr=False, compare=False)
     """What the engine's own `clone` returned, if the voice was made from a clip; None for its built-in voices."""
 

@@ -1,10 +1,10 @@
 """One request's way from text to bytes, sentence by sentence, with a second and a third try where output is bad."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from servekit.errors import Cancelled, EngineFailure, OutputRejected, ServingError
@@ -13,7 +13,6 @@ from services.voice.domain import (
     Audio,
     Cause,
     Degenerate,
-    Flush,
     Latents,
     Order,
     Remedy,
@@ -28,9 +27,11 @@ from services.voice.domain import (
 from services.voice.metrics import VoiceMetrics
 from services.voice.outbox import Outbox
 from services.voice.ports import Capabilities, Engine, Inspect
+from services.voice.prelude import Prelude
+from services.voice.script import Passage, Script
 from services.voice.stopwatch import Playback, Stopwatch
-from services.voice.text.normalise import Normalised, Normaliser, unchanged
-from services.voice.text.sentences import Sentence, Splitter, halves
+from services.voice.text.normalise import Normaliser
+from services.voice.text.sentences import Splitter
 from services.voice.text.speakable import is_speakable
 from services.voice.threads import in_thread
 
@@ -55,19 +56,17 @@ Rung = tuple[Remedy | None, Speaker]
 
 
 @dataclass(slots=True)
-class _Sentence:
-    """A sentence while it is being spoken: what of it is out already."""
+class _Spoken:
+    """A passage while it is being spoken: what of it is out already."""
 
-    normalised: Normalised
-    offset: int
-    """Where it stands in the whole text."""
+    passage: Passage
     begins_s: float
     """When it begins in the whole audio, in seconds of engine time."""
     heard: Speaker | None = None
     """Whose samples are out."""
     samples_out: int = 0
     words_to: int = 0
-    """End of the last word that was announced, in the sentence as it was written."""
+    """End of the last word that was announced, in the passage as it was written."""
 
 
 class Performance:
@@ -99,6 +98,8 @@ class Performance:
         self._watch = watch
         self._metrics = metrics
         self._seed = seed
+        self._preludes: dict[int, Prelude] = {}
+        """Passages that were begun before their turn, by where they stand in the text."""
         self._playback = Playback()
         self._spoken_s = 0.0
         self.characters = 0
@@ -114,45 +115,28 @@ class Performance:
 
     async def run(self, parts: AsyncIterator[TextPart]) -> None:
         """Speak all parts. Raises `OutputRejected` or `EngineFailure` when a sentence fails for good."""
-        async with aclosing(self._sentences(parts)) as sentences:
-            async for sentence in sentences:
-                self.characters += len(sentence.text)
-                for piece, normalised in self._fitting(sentence):
-                    if is_speakable(piece.text):
-                        with self._watch.paused():
-                            await self._outbox.room()
-                        await self._speak(piece, normalised)
+        script = Script(
+            parts,
+            splitter=self._splitter,
+            normaliser=self._normaliser,
+            ssml=self._order.ssml,
+            watch=self._watch,
+        )
+        try:
+            while (passage := await script.next()) is not None:
+                self.characters += len(passage.sentence.text)
+                if is_speakable(passage.sentence.text):
+                    with self._watch.paused():
+                        await self._outbox.room()
+                    await self._speak(passage, script)
+        finally:
+            await self._drop_preludes()
+            await script.close()
         await self._send(self._chain.finish)
 
-    async def _sentences(self, parts: AsyncIterator[TextPart]) -> AsyncGenerator[Sentence, None]:
-        while (part := await self._next(parts)) is not None:
-            if self._order.ssml and isinstance(part, str):
-                yield Sentence(part, 0, True)
-                continue
-            for sentence in self._splitter.flush() if isinstance(part, Flush) else self._splitter.feed(part):
-                yield sentence
-        for sentence in self._splitter.flush():
-            yield sentence
-
-    async def _next(self, parts: AsyncIterator[TextPart]) -> TextPart | None:
-        with self._watch.paused():
-            return await anext(parts, None)
-
-    def _fitting(self, sentence: Sentence) -> Iterator[tuple[Sentence, Normalised]]:
-        """Yield a sentence with its speakable form, in pieces if that form is longer than the engine takes."""
-        if self._order.ssml:
-            yield sentence, unchanged(sentence.text)
-            return
-        normalised = self._normaliser(sentence.text)
-        if len(normalised.text) <= self._splitter.limit or len(sentence.text) < 2:
-            yield sentence, normalised
-            return
-        for half in halves(sentence):
-            yield from self._fitting(half)
-
-    async def _speak(self, sentence: Sentence, normalised: Normalised) -> None:
+    async def _speak(self, passage: Passage, script: Script) -> None:
         """Try until it is spoken or nothing is left to try."""
-        state = _Sentence(normalised, sentence.offset, self._spoken_s)
+        state = _Spoken(passage, self._spoken_s)
         causes: list[Cause] = []
         for remedy, speaker in self._rungs:
             if not _may_go_on(state, speaker, causes):
@@ -160,7 +144,7 @@ class Performance:
             if remedy is not None:
                 await self._retry(causes[-1], remedy, len(causes))
             try:
-                await self._attempt(state, speaker, self._utterance(sentence, state, speaker, len(causes)))
+                await self._attempt(state, speaker, self._utterance(passage, speaker, len(causes)), script)
             except Degenerate as degenerate:
                 causes.append(degenerate.cause)
             except ServingError as failure:
@@ -172,27 +156,28 @@ class Performance:
                 return
         self._give_up(causes)
 
-    def _utterance(self, sentence: Sentence, state: _Sentence, speaker: Speaker, failures: int) -> Utterance:
+    def _utterance(self, passage: Passage, speaker: Speaker, failures: int) -> Utterance:
         audio = self._order.audio
         return Utterance(
-            text=state.normalised.text,
+            text=passage.normalised.text,
             voice=speaker.voice,
             language=self._order.language,
             seed=(self._seed + failures) % SEEDS,
             rate=audio.rate,
             pitch=audio.pitch,
             ssml=self._order.ssml,
-            ends_sentence=sentence.complete,
+            ends_sentence=passage.sentence.complete,
             latents=speaker.latents,
         )
 
-    async def _attempt(self, state: _Sentence, speaker: Speaker, utterance: Utterance) -> None:
-        """Speak one sentence once, leaving out what an earlier attempt has spoken already."""
+    async def _attempt(self, state: _Spoken, speaker: Speaker, utterance: Utterance, script: Script) -> None:
+        """Speak one passage once, leaving out what an earlier attempt has spoken already."""
         with self._watch.paused():
             engine = await speaker.engine()
         inspector = self._inspect(utterance, speaker.capabilities)
         skip = state.samples_out
-        async with aclosing(engine.speak(utterance)) as pieces:
+        begun = self._preludes.pop(state.passage.sentence.offset, None)
+        async with aclosing(begun or engine.speak(utterance)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Word):
                     await self._announce(state, piece)
@@ -203,11 +188,25 @@ class Performance:
                     fresh = self._chain.smooth(fresh, speaker.capabilities.sample_rate)
                 skip = max(0, skip - len(heard))
                 await self._hear(state, fresh, speaker)
+                if state.heard is self._rungs[0][1]:
+                    self._begin_preludes(engine, state.heard, script)
         await self._hear(state, inspector.finish()[skip:], speaker)
         await self._send(self._chain.end_sentence)
         self.sentences += utterance.ends_sentence
 
-    async def _hear(self, state: _Sentence, samples: Samples, speaker: Speaker) -> None:
+    def _begin_preludes(self, engine: Engine, speaker: Speaker, script: Script) -> None:
+        """Begin the next passages where the engine has places to spare: only once something is heard of this one."""
+        for passage in script.peek(speaker.capabilities.batch - 1):
+            place = passage.sentence.offset
+            if place not in self._preludes and is_speakable(passage.sentence.text):
+                utterance = replace(self._utterance(passage, speaker, 0), ahead=True)
+                self._preludes[place] = Prelude(engine.speak(utterance))
+
+    async def _drop_preludes(self) -> None:
+        while self._preludes:
+            await self._preludes.popitem()[1].aclose()
+
+    async def _hear(self, state: _Spoken, samples: Samples, speaker: Speaker) -> None:
         if not len(samples):
             return
         rate, state.heard = speaker.capabilities.sample_rate, speaker
@@ -216,12 +215,12 @@ class Performance:
         self._spoken_s += len(samples) / rate
         await self._send(partial(self._chain.add, samples, rate))
 
-    async def _announce(self, state: _Sentence, word: Word) -> None:
-        start, end = state.normalised.span(word.offset, word.offset + word.length)
+    async def _announce(self, state: _Spoken, word: Word) -> None:
+        start, end = state.passage.normalised.span(word.offset, word.offset + word.length)
         if not self._order.word_times or start < state.words_to:
             return
         state.words_to = end
-        await self._put(WordSpoken(state.offset + start, end - start, state.begins_s + word.start_s))
+        await self._put(WordSpoken(state.passage.sentence.offset + start, end - start, state.begins_s + word.start_s))
 
     async def _send(self, step: Callable[[], bytes]) -> None:
         """Put out what a step of the chain returns."""
@@ -238,6 +237,7 @@ class Performance:
 
     async def _retry(self, cause: Cause, remedy: Remedy, attempt: int) -> None:
         self.attempts += 1
+        await self._drop_preludes()  # the next attempt may be another engine's, and this one is given back
         self._metrics.retries.labels(self._order.model, cause.value, remedy.value).inc()
         await self._put(Retried(cause, remedy, attempt))
 
@@ -254,7 +254,7 @@ def _is_overcome(failure: ServingError, remedy: Remedy | None) -> bool:
     return stand_in or isinstance(failure, EngineFailure)
 
 
-def _may_go_on(state: _Sentence, speaker: Speaker, causes: Sequence[Cause]) -> bool:
+def _may_go_on(state: _Spoken, speaker: Speaker, causes: Sequence[Cause]) -> bool:
     """What has been heard cannot be taken back: then only an engine that says the same again may take over."""
     if state.heard is None:
         return True

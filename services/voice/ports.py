@@ -23,12 +23,17 @@ class Capabilities:
     """True if its engine is a `Cloner`."""
     languages: tuple[str, ...] = ()
     """BCP 47 tags, in lower case, of the voices it makes from clips; built-in voices have tags of their own."""
-    batching: bool = False
-    """True if several utterances in one pass cost less than one by one."""
+    batch: int = 1
+    """Utterances that it speaks in one pass, for less than one by one; the later ones of a text are begun early."""
     repeatable: bool = False
     """True if the same text takes the same time again, whatever the seed, so that what broke off can be taken up."""
     max_seconds_per_character: float = 3.0
     """Audio longer than this for its text is a runaway."""
+
+    @property
+    def batching(self) -> bool:
+        """True if several utterances share a pass."""
+        return self.batch > 1
 
     def names(self) -> tuple[str, ...]:
         """Return the abilities as words, for lists."""

@@ -1,4 +1,4 @@
-"""The batch that speaks: rows join, one GPT step serves all, each gets its audio, and those that are done leave.
+"""The batch that speaks: rows join, one GPT step serves all, those whose text ends leave, and audio is made on demand.
 
 Runs on the device thread alone.
 """
@@ -32,6 +32,7 @@ class Choir:
     def __init__(self, placed: Placed, place: Place, on_fallback: Callable[[Mode], None]) -> None:
         self.placed = placed
         self.rows: list[Row] = []
+        """Those that the GPT goes on with."""
         self._place = place
         self._on_fallback = on_fallback
         self._gpt = GptBatch(placed.gpt)
@@ -44,7 +45,9 @@ class Choir:
         facts = self.placed.facts
         sampler = Sampler(facts.sampling, speech.seed, facts.vocabulary, seen=(1, facts.start))
         stretch = () if speech.rate == 1 else (1 / speech.rate,)
-        stream = VocoderStream((*stretch, *self.placed.vocoder.scales), speech.speaker)
+        vocoder = self.placed.vocoder
+        scales = (*stretch, *vocoder.scales)
+        stream = VocoderStream(scales, speech.speaker, hop=vocoder.hop, context=vocoder.context)
         return Row(speech, sampler, stream, emit, stop=facts.stop, longest=facts.longest)
 
     def join(self, rows: Sequence[Row]) -> None:
@@ -53,15 +56,22 @@ class Choir:
         self._attempt(lambda: self._take(rows, self._gpt.add([row.prompt for row in rows])))
 
     def step(self) -> None:
-        """Speak a token more of every row; those that are done leave. Raises `EngineFailure`."""
+        """Speak a token more of every row; those whose text ends leave. Raises `EngineFailure`."""
         codes = [row.codes[-1] for row in self.rows]
         positions = [len(row.codes) for row in self.rows]
         self._attempt(lambda: self._take(self.rows, self._gpt.step(codes, positions)))
 
+    def sing(self, rows: Sequence[Row]) -> None:
+        """Make the audio that is due of these rows, which may have left. Raises `EngineFailure`."""
+        due = [row for row in rows if row.due]
+        if due:
+            self._attempt(lambda: self._decode(due))
+
     def leave(self, row: Row) -> None:
-        """Stop speaking a row."""
-        with torch.inference_mode():
-            self._remove(self.rows.index(row))
+        """Stop speaking a row, unless it has left; what it has said so far it keeps, and it may join again."""
+        if row in self.rows:
+            with torch.inference_mode():
+                self._remove(self.rows.index(row))
 
     def disband(self) -> None:
         """Stop speaking all rows."""
@@ -90,7 +100,7 @@ class Choir:
         self._attempt(self._resume)
 
     def _resume(self) -> None:
-        self._sing()
+        """Prefill with what was said; audio that failed is still due."""
         if self.rows:
             self._take(self.rows, self._gpt.add([row.prompt for row in self.rows]))
 
@@ -99,14 +109,15 @@ class Choir:
             raise RuntimeError("the GPT's output is not finite")
         for row, latent, logits in zip(rows, heard.latents, heard.logits, strict=True):
             row.hear(latent, logits)
-        self._sing()
-
-    def _sing(self) -> None:
-        for row in self.rows:
-            row.sing(self.placed.vocoder)
         for index in reversed(range(len(self.rows))):
             if self.rows[index].finished:
                 self._remove(index)
+
+    def _decode(self, rows: Sequence[Row]) -> None:
+        windows = [(row, window) for row in rows if (window := row.window())]
+        made = self.placed.vocoder.decode([window for _, window in windows])
+        for (row, _), samples in zip(windows, made, strict=True):
+            row.take(samples)
 
     def _remove(self, index: int) -> None:
         """Remove a row as the GPT does: the last one takes its place."""

@@ -63,7 +63,7 @@ class Family:
             rate=True,
             cloning=True,
             languages=languages.available(),
-            batching=True,
+            batch=self._batch,
             max_seconds_per_character=0.6,
         )
 
@@ -127,11 +127,12 @@ class XttsEngine:
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[Piece, None]:
         """Speak. Closing it stops the work at the next token. Raises `EngineFailure`."""
-        instrument, stage = self._instrument, self._stage
+        instrument, stage, ahead = self._instrument, self._stage, utterance.ahead
         for speech in await self._worker.run(lambda _: list(instrument.speeches(utterance))):
-            async with aclosing(stage.speak(speech)) as pieces:
+            async with aclosing(stage.speak(speech, ahead=ahead)) as pieces:
                 async for samples in pieces:
                     yield samples
+                    ahead = False  # whoever asks for more is listening
 
     async def clone(self, clip: Clip) -> Latents:
         """Return the voice of a clip. Raises `EngineFailure`."""

@@ -41,6 +41,8 @@ class GptBatch:
         width = gpt.model_dim // self._heads
         self._device, self._dtype = gpt.mel_embedding.weight.device, gpt.mel_embedding.weight.dtype
         self._cache = Cache(len(self._layers), self._heads, width, device=self._device, dtype=self._dtype)
+        # for a single query torch's CPU kernel takes twice as long in bfloat16 as in float32, conversion included
+        self._attending = torch.float32 if self._device.type == "cpu" else self._dtype
 
     def __len__(self) -> int:
         return len(self._cache.lengths)
@@ -73,8 +75,9 @@ class GptBatch:
             query, keys_values = self._projected(layer, hidden)
             cached = self._cache.view(index)
             cached[:, rows, :, ends] = keys_values[:, :, :, 0].transpose(0, 1)
-            heard = scaled_dot_product_attention(query, cached[0], cached[1], attn_mask=visible)
-            hidden = _continued(layer, hidden, heard)
+            keys, values = cached.to(self._attending)
+            heard = scaled_dot_product_attention(query.to(self._attending), keys, values, attn_mask=visible)
+            hidden = _continued(layer, hidden, heard.to(self._dtype))
         return self._head(hidden[:, 0])
 
     def remove(self, row: int) -> None:

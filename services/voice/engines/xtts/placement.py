@@ -86,7 +86,8 @@ def _vocoder(model: Any, mode: Mode) -> Vocoder:
         decoder.output_sample_rate / decoder.input_sample_rate,
     )
     context, samples = context_frames(generator), hop(generator)
-    return Vocoder(generator.to(mode.vocoder), mode.vocoder, scales=scales, hop=samples, context=context)
+    placed, together = generator.to(mode.vocoder), mode.vocoder != CPU
+    return Vocoder(placed, mode.vocoder, scales=scales, hop=samples, context=context, together=together)
 
 
 def _gpt_parts(gpt: Any) -> Sequence[nn.Module]:

@@ -8,7 +8,7 @@ import torch
 from services.voice.domain import Samples
 from services.voice.engines.xtts.gpt import Prompt
 from services.voice.engines.xtts.sampling import Sampler
-from services.voice.engines.xtts.vocoder import Vocoder, VocoderStream
+from services.voice.engines.xtts.vocoder import VocoderStream, Window
 
 FIRST_TOKENS = 8
 """Audio tokens before the first sound: the least that leaves 0.15 s of it beyond the vocoder's context."""
@@ -50,7 +50,6 @@ class Row:
         self._longest = longest
         self._fresh: list[torch.Tensor] = []
         self._piece = FIRST_TOKENS
-        self._owes_audio = False
 
     @property
     def prompt(self) -> Prompt:
@@ -66,16 +65,30 @@ class Row:
         self._fresh.append(latent)
         self.codes.append(token)
         self.finished = token == self._stop or len(self.codes) >= self._longest
-        if self.finished or len(self._fresh) >= self._piece:
-            self._stream.stretch(torch.stack(self._fresh, dim=1), final=self.finished)
-            self._fresh.clear()
-            self._piece = min(2 * self._piece, MOST_TOKENS)
-            self._owes_audio = True
 
-    def sing(self, vocoder: Vocoder) -> None:
-        """Emit the samples that are due, if any."""
-        if self._owes_audio:
-            samples = self._stream.decode(vocoder, final=self.finished)
-            self._owes_audio = False
-            if len(samples):
-                self._emit(samples)
+    @property
+    def due(self) -> bool:
+        """True if there is audio to be made."""
+        ready = self.finished or len(self._fresh) >= self._piece
+        return self._stream.due or (ready and bool(self._fresh))
+
+    @property
+    def done(self) -> bool:
+        """True if all is said and heard."""
+        return self.finished and not self.due
+
+    def window(self) -> Window | None:
+        """Return what the vocoder is to decode, if there is enough; then the samples go to `take`."""
+        if not self._stream.due:
+            self._stretch()
+        return self._stream.window() if self._stream.due else None
+
+    def take(self, samples: Samples) -> None:
+        """Emit what is new in the samples of the window."""
+        self._emit(self._stream.take(samples))
+
+    def _stretch(self) -> None:
+        """Give the next piece to the stream; more may have gathered while nobody listened."""
+        piece, self._fresh = self._fresh[:MOST_TOKENS], self._fresh[MOST_TOKENS:]
+        self._stream.stretch(torch.stack(piece, dim=1), final=self.finished and not self._fresh)
+        self._piece = min(2 * self._piece, MOST_TOKENS)

@@ -37,6 +37,9 @@ class Reader:
         try:
             return list(self._tokenizer.encode(text, code))
         except (ArithmeticError, LookupError, ValueError, NotImplementedError):
+            # num2words has no error of its own; each of its languages gives up in its own way: NotImplementedError
+            # (Hindi), OverflowError and decimal.InvalidOperation (too large), IndexError and KeyError (no word for it),
+            # ValueError (more digits than int() reads)
             return list(self._tokenizer.tokenizer.encode(f"[{code}]{text}".replace(" ", "[SPACE]")).ids)
 
 

@@ -68,6 +68,15 @@ async def test_it_speaks_and_several_at_once_say_what_one_says(channel: grpc.aio
     assert np.abs(together.samples() - alone.samples()).max() < 1e-3
 
 
+async def test_a_text_is_its_sentences_one_after_the_other(channel: grpc.aio.Channel) -> None:
+    """They are spoken together, and heard in their order."""
+    voice, sentences = VoiceServiceStub(channel), ("Hello there.", "And you?", "Me too.", "What now?", "Never mind.")
+    together = await heard(voice.Synthesize(request(" ".join(sentences), voice=VOICE, seed=5)))
+    singly = [await heard(voice.Synthesize(request(each, voice=VOICE, seed=5))) for each in sentences]
+    assert (together.summary.sentences, together.summary.attempts) == (5, 1)
+    assert np.abs(together.samples() - np.concatenate([each.samples() for each in singly])).max() < 1e-3
+
+
 async def test_a_caller_who_hangs_up_frees_his_place(channel: grpc.aio.Channel) -> None:
     call = VoiceServiceStub(channel).Synthesize(request("Hello there. " * 40, voice=VOICE))
     async for event in call:

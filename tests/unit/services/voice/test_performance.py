@@ -1,7 +1,9 @@
 """Sentences are spoken in order; bad ones again, then by another engine, then given up."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
@@ -259,3 +261,80 @@ async def test_a_slow_encoder_runs_beside_the_loop() -> None:
     order = replace(ORDER, audio=AudioConfig(AudioFormat.FLAC))
     events = await Stage(rungs(ScriptedEngine([tone(0.5)])), order).run("Hello.")
     assert b"".join(each.data for each in events if isinstance(each, Audio)).startswith(b"fLaC")
+
+
+class BatchingEngine(ScriptedEngine):
+    """Notes when utterances begin and end, and takes turns with others as engines do."""
+
+    def __init__(self, *answers: Sequence[Piece | str]) -> None:
+        super().__init__(*answers)
+        self.log: list[str] = []
+        self.early = asyncio.Event()
+
+    async def speak(self, utterance: Utterance) -> AsyncGenerator[Piece, None]:
+        name = utterance.text.strip(". ")
+        self.log.append(f"{name} begins{' ahead' if utterance.ahead else ''}")
+        if utterance.ahead:
+            self.early.set()
+        try:
+            async with aclosing(super().speak(utterance)) as pieces:
+                async for piece in pieces:
+                    self.log.append(name)
+                    yield piece
+                    await asyncio.sleep(0)
+        finally:
+            self.log.append(f"{name} ends")
+
+
+BATCHING = replace(CAN, batch=3)
+
+
+async def test_later_sentences_are_begun_once_the_first_is_heard() -> None:
+    engine = BatchingEngine([tone(0.1), tone(0.2)])
+    await Stage(rungs(engine, can=BATCHING)).run("One. Two. Three. Four.")
+    one_heard, two_begins = engine.log.index("One"), engine.log.index("Two begins ahead")
+    assert one_heard < two_begins < engine.log.index("One ends")
+    assert engine.log.index("Three begins ahead") < engine.log.index("One ends")
+    assert engine.log.index("Four begins ahead") > engine.log.index("One ends")
+    assert [each.text.strip() for each in engine.heard] == ["One.", "Two.", "Three.", "Four."]
+
+
+async def test_of_a_sentence_begun_early_no_more_than_a_piece_is_made_before_its_turn() -> None:
+    engine = BatchingEngine([tone(0.1)] * 4)
+    await Stage(rungs(engine, can=BATCHING)).run("One. Two. Three.")
+    before = engine.log[: engine.log.index("One ends")]
+    assert (before.count("One"), before.count("Two"), before.count("Three")) == (4, 1, 1)
+
+
+async def test_audio_is_in_the_order_of_the_text_whatever_was_begun_first() -> None:
+    answers = [[tone(0.1), tone(0.2)], [tone(0.3)], [tone(0.1), tone(0.4)], [tone(0.5)]]
+    events = await Stage(rungs(BatchingEngine(*answers), can=BATCHING)).run("One. Two. Three. Four.")
+    assert np.allclose(audio(events), np.concatenate([piece for answer in answers for piece in answer]))
+
+
+async def test_what_was_begun_is_stopped_before_another_engine_is_borrowed() -> None:
+    spare = ScriptedEngine([tone(0.1)])
+    engine = BatchingEngine([tone(0.1), tone(0.1)], [SILENCE], [tone(0.1), tone(0.1)], [SILENCE], [tone(0.1)])
+    events = await Stage(rungs(engine, spare, can=BATCHING)).run("One. Two. Three. Four.")
+    assert [each.remedy for each in retries(events)] == [Remedy.NEXT_SEED, Remedy.FALLBACK_ENGINE]
+    begun, ended = [sum(kind in line for line in engine.log) for kind in ("begins", "ends")]
+    assert begun == ended
+    assert len(spare.heard) == 1
+
+
+async def test_a_failure_of_what_was_begun_is_tried_again_in_its_turn() -> None:
+    engine = BatchingEngine([tone(0.1), tone(0.1)], ["broken"], [tone(0.3)])
+    events = await Stage(rungs(engine, can=BATCHING)).run("One. Two.")
+    assert [each.cause for each in retries(events)] == [Cause.ENGINE_FAILURE]
+    assert np.allclose(audio(events), np.concatenate((tone(0.1), tone(0.1), tone(0.3))))
+
+
+async def test_who_hangs_up_ends_all_that_was_begun() -> None:
+    engine = BatchingEngine([tone(0.1)] * 10)
+    stage = Stage(rungs(engine, can=BATCHING))
+    work = asyncio.create_task(stage.performance.run(parts_of("One. Two. Three. Four.")))
+    await engine.early.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert sum("begins" in line for line in engine.log) == sum("ends" in line for line in engine.log)

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from servekit.errors import EngineFailure, ModelUnavailable
-from services.voice.domain import EngineSpec
-from services.voice.engines.xtts.engine import Family
+from services.voice.domain import EngineSpec, Samples, Utterance
+from services.voice.engines.xtts.engine import Family, XttsEngine
 from services.voice.ports import Cloner
 from tests.contract.services.voice.xtts.conftest import Load
 from tests.contract.services.voice.xtts.hearing import (
@@ -124,3 +125,86 @@ async def test_without_a_checkpoint_the_known_voices_are_listed(family: Callable
 async def test_what_is_not_there_says_how_to_get_it(family: Callable[..., Family], source: str, tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"non-commercial.*COQUI_TOS_AGREED=1|config\.json"):
         await family(models_dir=tmp_path).load(EngineSpec("xtts", source))
+
+
+def early(text: str, seed: int = 0) -> Utterance:
+    return replace(utterance(text, seed), ahead=True)
+
+
+def count_steps(engine: XttsEngine, on_step: Callable[[int], None] = lambda _: None) -> list[int]:
+    """Return the numbers of rows in each pass of the GPT from now on; `on_step` is told how many there were."""
+    steps = list[int]()
+    layer: Any = engine._instrument.choir.placed.gpt.gpt.ln_f
+
+    def count(_: Any, arguments: Any) -> None:
+        steps.append(len(arguments[0]))
+        on_step(len(steps))
+
+    layer.register_forward_pre_hook(count)
+    return steps
+
+
+async def test_what_is_begun_ahead_shares_passes_and_says_the_same(load: Load) -> None:
+    engine = await load()
+    alone = await spoken(engine, "Me too.", 7)
+    steps = count_steps(engine)
+    now, later = engine.speak(utterance("What now?", 1)), engine.speak(early("Me too.", 7))
+    first, begun = await asyncio.gather(anext(now), anext(later))
+    _ = [piece async for piece in now]
+    shared = len(steps)
+    following = [piece async for piece in later]
+    assert isinstance(begun, np.ndarray)
+    assert isinstance(first, np.ndarray)
+    assert 0 < len(begun) < len(alone)
+    assert difference_db(np.concatenate([begun, *following]), alone) < SAME_DB
+    assert len(steps) <= shared + 2
+    assert 2 in steps
+
+
+async def test_what_is_begun_ahead_makes_room_for_whoever_is_listened_to(load: Load) -> None:
+    """The listener comes at the third token, long before the first piece of what was begun."""
+    engine, loop = await load(batch=1), asyncio.get_running_loop()
+    alone = await spoken(engine, "Me too.", 7)
+    stage = engine._stage
+    (speech,) = await engine._worker.run(lambda _: list(engine._instrument.speeches(utterance("What now?", 1))))
+    heard, listener = list[str](), list[asyncio.Task[None]]()
+
+    async def listen() -> None:
+        async for _ in stage.speak(speech):
+            heard.append("listener")
+
+    async def come() -> None:
+        listener.append(asyncio.create_task(listen()))
+        await asyncio.sleep(0)
+
+    def on_step(count: int) -> None:
+        if count == 3:
+            asyncio.run_coroutine_threadsafe(come(), loop).result(timeout=60)
+
+    count_steps(engine, on_step)
+    begun = list[Samples]()
+    async for piece in engine.speak(early("Me too.", 7)):
+        assert isinstance(piece, np.ndarray)
+        heard.append("begun")
+        begun.append(piece)
+    await listener[0]
+    assert heard.index("listener") < heard.index("begun")
+    assert difference_db(np.concatenate(begun), alone) < SAME_DB
+
+
+async def test_what_nobody_listens_to_holds_no_place_and_can_be_left(load: Load) -> None:
+    engine = await load(batch=1)
+    later = engine.speak(early("What now?", 1))
+    await anext(later)
+    assert len(await spoken(engine, "Me too.", 7))
+    await later.aclose()
+    assert len(await spoken(engine, "Me too.", 7))
+
+
+async def test_closing_the_engine_ends_what_nobody_listens_to(family: Callable[..., Family], spec: EngineSpec) -> None:
+    engine = await family().load(spec)
+    later = engine.speak(early("What now?", 1))
+    await anext(later)
+    await engine.close()
+    with pytest.raises(EngineFailure):
+        _ = [piece async for piece in later]
