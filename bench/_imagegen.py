@@ -1,19 +1,23 @@
 """imagegen with the bundled model: as a server of its own, and its engine with nothing around it.
 
-`python -m bench._imagegen` serves with continuous batching and prints the address; with the argument `whole` the same
-server batches whole pictures: who comes while a batch is under way waits for its end.
+`python -m bench._imagegen THREADS` serves with continuous batching and prints the address; with a second argument
+`whole` the same server batches whole pictures: who comes while a batch is under way waits for its end.
 """
 
 import asyncio
 import io
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 from unittest.mock import patch
 
+import grpc
 import uvloop
 
 from atelier.imagegen.v1 import image_service_pb2
+from bench._parts import helper
 
 if TYPE_CHECKING:
     from atelier.imagegen.v1.image_service_pb2_grpc import ImageServiceAsyncStub
@@ -34,6 +38,14 @@ def patient() -> None:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
+@asynccontextmanager
+async def serving(*command: str) -> AsyncIterator[grpc.aio.Channel]:
+    """Run a server, a module of this package and its arguments, and yield a channel to it."""
+    with helper(*command) as address:
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield channel
+
+
 def request(seed: int, steps: int, side: int = SIDE) -> image_service_pb2.GenerateRequest:
     """Return a request for one picture."""
     return image_service_pb2.GenerateRequest(
@@ -52,7 +64,7 @@ async def picture(stub: Stub, seed: int, steps: int, side: int = SIDE) -> bytes:
 class Direct:
     """The engine that the server has, loaded the same way, with nothing around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
         import torch
 
         from servekit.device import plan_device
@@ -63,7 +75,7 @@ class Direct:
         from services.imagegen.engines.parts import Parts
         from services.imagegen.settings import ImagegenSettings
 
-        plan = plan_device()
+        plan = plan_device(threads=threads)
         torch.set_num_threads(plan.threads)
         row = reading.load(families=registry.FAMILIES).get(MODEL)
         models_dir = ImagegenSettings.model_fields["models_dir"].default
@@ -98,7 +110,7 @@ def end(steps: Any) -> Any:
             return end.value
 
 
-async def _serve(*, whole: bool) -> None:
+async def _serve(threads: int, *, whole: bool) -> None:
     from prometheus_client import CollectorRegistry
 
     from services.imagegen import batching
@@ -123,6 +135,7 @@ async def _serve(*, whole: bool) -> None:
         metrics_port=None,
         models=(MODEL,),
         warm=(MODEL,),
+        threads=threads,
         max_batch=WIDTH,
         max_running=CLIENTS,
         queue_limit=1000,
@@ -133,4 +146,4 @@ async def _serve(*, whole: bool) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(whole="whole" in sys.argv))
+    uvloop.run(_serve(int(sys.argv[1]), whole="whole" in sys.argv))

@@ -1,13 +1,21 @@
 """What a request through imagegen takes longer than the same engine called directly; and how soon a cancel takes hold.
 
-One client, the bundled model, continuous batching as it ships. The server is a process of its own; the engine in this
-one is loaded by the same code and makes the same picture: encode the prompt, denoise, decode, write the PNG. Each pair
-is one of both, by turns; what counts is the median of the differences within pairs. A cancelled picture has stopped
-when the server's status says that nothing runs any more.
+One client, the bundled model, continuous batching as it ships. The servers are processes of their own; the engine in
+this one is loaded by the same code and makes the same picture: encode the prompt, denoise, decode, write the PNG.
+Beside imagegen stands the least that a gRPC server can do with that engine. All three take turns, and what counts is
+the median of the differences within a turn. The model has one thread everywhere, so that the servers' own work has a
+core, as it has where the model runs on a GPU.
+
+A picture is cancelled at a random moment of a step; it has stopped when the server says that nobody uses the model.
 """
 
+import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from random import Random
 from statistics import median
+from typing import Any
 
 import grpc
 import uvloop
@@ -15,80 +23,107 @@ import uvloop
 from atelier.imagegen.v1 import image_service_pb2_grpc
 from atelier.models.v1 import model_service_pb2, model_service_pb2_grpc
 from bench._figures import Figure, percentile
-from bench._imagegen import Direct, Stub, patient, picture, request
-from bench._parts import helper
+from bench._imagegen import MODEL, Direct, patient, picture, request, serving
+from bench._timing import rounds_for, seconds_until
 
-_PAIRS = 400
+_THREADS = 1
 _WARM_UP = 20
 _STEPS = 2
 _SIDE = 64
-_CANCELS = 30
+_CANCELS = 40
 _CANCELLED_STEPS = 50
 _CANCELLED_SIDE = 192
-_STEPS_BEFORE = 6
+_TOLD_BEFORE = 3
 
 
-def run() -> list[Figure]:
-    """Start the server, measure, stop it."""
+@dataclass(slots=True)
+class Way:
+    """One way to a picture, and the seconds it took."""
+
+    make: Callable[[int], Coroutine[Any, Any, object]]
+    seconds: list[float] = field(default_factory=list)
+
+    def p50_ms(self) -> float:
+        """Return the median in milliseconds."""
+        return 1000 * median(self.seconds)
+
+    def added_ms(self, alone: "Way", share: float = 0.5) -> float:
+        """Return a percentile of what this took longer than `alone`, turn by turn, in milliseconds."""
+        return 1000 * percentile([here - there for here, there in zip(self.seconds, alone.seconds, strict=True)], share)
+
+
+def run(seconds: float = 75.0, rounds: int = _CANCELS) -> list[Figure]:
+    """Start the servers, take turns for `seconds`, cancel `rounds` pictures, stop them."""
     patient()
-    with helper("_imagegen") as address:
-        return uvloop.run(_measure(address))
+    return uvloop.run(_measure(seconds, rounds))
 
 
-async def _measure(address: str) -> list[Figure]:
-    direct = Direct()
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub = image_service_pb2_grpc.ImageServiceStub(channel)
-        pairs = [await _pair(stub, direct, seed) for seed in range(_WARM_UP + _PAIRS)][_WARM_UP:]
-        stops = [await _cancel(channel) for _ in range(_CANCELS)]
-    added = [served - alone for served, alone in pairs]
+async def _measure(seconds: float, cancels: int) -> list[Figure]:
+    direct = Direct(_THREADS)
+    async with serving("_imagegen", str(_THREADS)) as channel, serving("_least", str(_THREADS)) as bare:
+        served, least, alone = _through(channel), _through(bare), Way(_without(direct))
+        await _take_turns([served, least, alone], seconds)
+        random = Random(0)
+        stops = [await _cancel(channel, random.random()) for _ in range(cancels)]
+    turns, steps = len(alone.seconds), [stop / step for stop, step in stops]
     return [
-        Figure("added by the server, p50 of paired differences", 1000 * median(added), "ms", _PAIRS, "<= 1"),
-        Figure("added by the server, p25 of paired differences", 1000 * percentile(added, 0.25), "ms", _PAIRS),
-        Figure("the picture through the server, p50", 1000 * median(each[0] for each in pairs), "ms", _PAIRS),
-        Figure("the picture by the engine alone, p50", 1000 * median(each[1] for each in pairs), "ms", _PAIRS),
-        Figure("one step of the picture that is cancelled", 1000 * median(step for _, step in stops), "ms", _CANCELS),
-        Figure("from cancel until nothing runs, p50", 1000 * median(stop for stop, _ in stops), "ms", _CANCELS),
-        Figure(
-            "the same in steps, pair by pair", median(stop / step for stop, step in stops), "steps", _CANCELS, "<= 1"
-        ),
+        Figure("added by imagegen, p50 of paired differences", served.added_ms(alone), "ms", turns, "<= 1"),
+        Figure("added by imagegen, p25 of paired differences", served.added_ms(alone, 0.25), "ms", turns),
+        Figure("added by the least gRPC server, p50 of paired differences", least.added_ms(alone), "ms", turns),
+        Figure("added by imagegen to that server, p50 of paired differences", served.added_ms(least), "ms", turns),
+        Figure("the picture through imagegen, p50", served.p50_ms(), "ms", turns),
+        Figure("the picture by the engine alone, p50", alone.p50_ms(), "ms", turns),
+        Figure("one step of the picture that is cancelled", 1000 * median(step for _, step in stops), "ms", cancels),
+        Figure("from cancel until it has stopped, p50", 1000 * median(stop for stop, _ in stops), "ms", cancels),
+        Figure("the same in steps, p50", median(steps), "steps", cancels, "< 1"),
+        Figure("the same in steps, p95", percentile(steps, 0.95), "steps", cancels),
     ]
 
 
-async def _pair(stub: Stub, direct: Direct, seed: int) -> tuple[float, float]:
-    """Return the seconds through the server and without it; which goes first alternates."""
-
-    async def served() -> float:
-        began = time.perf_counter()
-        await picture(stub, seed, _STEPS, _SIDE)
-        return time.perf_counter() - began
-
-    def alone() -> float:
-        began = time.perf_counter()
-        direct.pictures([seed], _STEPS, _SIDE)
-        return time.perf_counter() - began
-
-    if seed % 2:
-        first = await served()
-        return first, alone()
-    second = alone()
-    return await served(), second
+def _through(channel: grpc.aio.Channel) -> Way:
+    stub = image_service_pb2_grpc.ImageServiceStub(channel)
+    return Way(lambda seed: picture(stub, seed, _STEPS, _SIDE))
 
 
-async def _cancel(channel: grpc.aio.Channel) -> tuple[float, float]:
-    """Cancel a picture after some steps; return the seconds until nothing runs, and those of one of its steps."""
+def _without(direct: Direct) -> Callable[[int], Coroutine[Any, Any, object]]:
+    async def make(seed: int) -> object:
+        return direct.pictures([seed], _STEPS, _SIDE)
+
+    return make
+
+
+async def _take_turns(ways: list[Way], seconds: float) -> None:
+    """Time all ways, turn by turn; each turn begins with another one."""
+    for seed in range(_WARM_UP):
+        for way in ways:
+            await way.make(seed)
+    for turn in rounds_for(seconds):
+        first = turn % len(ways)
+        for way in ways[first:] + ways[:first]:
+            way.seconds.append(await seconds_until(way.make(turn)))
+
+
+async def _cancel(channel: grpc.aio.Channel, moment: float) -> tuple[float, float]:
+    """Cancel a picture at `moment` (0 to 1) of a step; return the seconds until it has stopped, and those of a step."""
     images = image_service_pb2_grpc.ImageServiceStub(channel)
     models = model_service_pb2_grpc.ModelServiceStub(channel)
-    call, moments = images.Generate(request(1, _CANCELLED_STEPS, _CANCELLED_SIDE)), []
+    call, told = images.Generate(request(1, _CANCELLED_STEPS, _CANCELLED_SIDE)), []
     async for event in call:
         if event.HasField("progress"):
-            moments.append(time.perf_counter())
-            if len(moments) == _STEPS_BEFORE:
+            told.append((event.progress.step, time.perf_counter()))
+            if len(told) == _TOLD_BEFORE:
                 break
-    began = time.perf_counter()
+    (first, began), (last, ended) = told[0], told[-1]
+    step = (ended - began) / (last - first)
+    await asyncio.sleep(moment * step)
     call.cancel()
-    running = 1
-    while running:
-        running = (await models.GetStatus(model_service_pb2.GetStatusRequest())).running
-    stopped = time.perf_counter() - began
-    return stopped, (moments[-1] - moments[0]) / (_STEPS_BEFORE - 1)
+    return await seconds_until(_left(models)), step
+
+
+async def _left(models: Any) -> None:
+    """Return when nobody uses the model. Watched, because each look at a status would take time from what is timed."""
+    watch = models.WatchModels(model_service_pb2.WatchModelsRequest())
+    async for news in watch:
+        if news.model.id == MODEL and not news.model.residency.leases:
+            break
+    watch.cancel()

@@ -7,52 +7,51 @@ the same server batching whole pictures.
 """
 
 import asyncio
+import os
 import time
 from random import Random
 from statistics import median
 
-import grpc
 import uvloop
 
 from atelier.imagegen.v1 import image_service_pb2_grpc
 from bench._figures import Figure, percentile
-from bench._imagegen import CLIENTS, WIDTH, Direct, Stub, patient, picture
-from bench._parts import helper
+from bench._imagegen import CLIENTS, WIDTH, Direct, Stub, patient, picture, serving
+from bench._timing import rounds_for, seconds_of, seconds_until
 
-_ROUNDS = 3
-_BATCHES = 12
 _STEPS = 8
 _LOAD = 0.7
-_ARRIVALS = 150
+_ARRIVING = 2.0
+"""Arrivals come for so many times as long as a closed loop is meant to take: p95 wants samples."""
 
 
-def run() -> list[Figure]:
-    """Start the servers, measure, stop them."""
+def run(seconds: float = 8.0, rounds: int = 3) -> list[Figure]:
+    """Start the servers, measure `rounds` times, about `seconds` each, and stop them."""
     patient()
-    with helper("_imagegen") as continuous, helper("_imagegen", "whole") as whole:
-        return uvloop.run(_measure(continuous, whole))
+    return uvloop.run(_measure(seconds, rounds))
 
 
-async def _measure(continuous: str, whole: str) -> list[Figure]:
-    direct = Direct()
-    async with grpc.aio.insecure_channel(continuous) as one, grpc.aio.insecure_channel(whole) as other:
-        stub, whole_stub = image_service_pb2_grpc.ImageServiceStub(one), image_service_pb2_grpc.ImageServiceStub(other)
-        for each in (stub, whole_stub):
+async def _measure(seconds: float, rounds: int) -> list[Figure]:
+    threads = os.cpu_count() or 1
+    direct = Direct(threads)
+    async with serving("_imagegen", str(threads)) as one, serving("_imagegen", str(threads), "whole") as other:
+        stub, whole = image_service_pb2_grpc.ImageServiceStub(one), image_service_pb2_grpc.ImageServiceStub(other)
+        for each in (stub, whole):
             await _closed_loop(each, 1)
-        ceilings, rates = [_ceiling(direct)], []
-        for _ in range(_ROUNDS):
-            rates.append(await _closed_loop(stub, _BATCHES * WIDTH // CLIENTS))
-            ceilings.append(_ceiling(direct))
+        ceilings, rates = [_ceiling(direct, seconds)], []
+        for _ in range(rounds):
+            rates.append(await _closed_loop(stub, max(1, round(seconds * ceilings[0] / CLIENTS))))
+            ceilings.append(_ceiling(direct, seconds))
         joined, waited = [], []
-        for seed in range(_ROUNDS):
-            joined += await _poisson(stub, _LOAD * median(rates), seed)
-            waited += await _poisson(whole_stub, _LOAD * median(rates), seed)
+        for seed in range(rounds):
+            joined += await _poisson(stub, _LOAD * median(rates), _ARRIVING * seconds, seed)
+            waited += await _poisson(whole, _LOAD * median(rates), _ARRIVING * seconds, seed)
     shares = [2 * rate / (before + after) for before, rate, after in zip(ceilings, rates, ceilings[1:], strict=False)]
     p95, whole_p95 = percentile(joined, 0.95), percentile(waited, 0.95)
     return [
         Figure(f"ceiling: batches of {WIDTH} with no server", median(ceilings), "pictures/s", len(ceilings)),
-        Figure(f"{CLIENTS} clients in a closed loop", median(rates), "pictures/s", _ROUNDS),
-        Figure("share of the ceiling around each round", median(shares), "x", _ROUNDS, ">= 0.98"),
+        Figure(f"{CLIENTS} clients in a closed loop", median(rates), "pictures/s", rounds),
+        Figure("share of the ceiling around each round", median(shares), "x", rounds, ">= 0.98"),
         Figure("Poisson arrivals, continuous batching: p95", p95, "s", len(joined)),
         Figure("Poisson arrivals, whole pictures: p95", whole_p95, "s", len(waited)),
         Figure("p95 beside whole pictures", p95 / whole_p95, "x", len(joined), "<= 0.6"),
@@ -60,12 +59,10 @@ async def _measure(continuous: str, whole: str) -> list[Figure]:
     ]
 
 
-def _ceiling(direct: Direct) -> float:
+def _ceiling(direct: Direct, seconds: float) -> float:
     """Return the pictures per second of full batches, one after the other."""
-    began = time.perf_counter()
-    for batch in range(_BATCHES):
-        direct.pictures([WIDTH * batch + each for each in range(WIDTH)], _STEPS)
-    return _BATCHES * WIDTH / (time.perf_counter() - began)
+    batches = [seconds_of(lambda: direct.pictures(list(range(WIDTH)), _STEPS)) for _ in rounds_for(seconds)]
+    return WIDTH * len(batches) / sum(batches)
 
 
 async def _closed_loop(stub: Stub, each: int) -> float:
@@ -75,17 +72,14 @@ async def _closed_loop(stub: Stub, each: int) -> float:
         for index in range(each):
             await picture(stub, number * each + index, _STEPS)
 
-    began = time.perf_counter()
-    await asyncio.gather(*map(client, range(CLIENTS)))
-    return CLIENTS * each / (time.perf_counter() - began)
+    return CLIENTS * each / await seconds_until(asyncio.gather(*map(client, range(CLIENTS))))
 
 
-async def _poisson(stub: Stub, rate: float, seed: int) -> list[float]:
+async def _poisson(stub: Stub, rate: float, seconds: float, seed: int) -> list[float]:
     """Return the seconds of each picture from the moment it was to be asked for."""
-    random, moment, moments = Random(seed), 0.0, []
-    for _ in range(_ARRIVALS):
-        moment += random.expovariate(rate)
-        moments.append(moment)
+    random, moments = Random(seed), [0.0]
+    while moments[-1] < seconds:
+        moments.append(moments[-1] + random.expovariate(rate))
     began = time.perf_counter()
 
     async def ask(index: int, due: float) -> float:

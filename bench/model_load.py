@@ -6,27 +6,26 @@ the files' own data type are mapped by both. Then the way back from host memory,
 """
 
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench._figures import Figure
+from bench._timing import seconds_of
 
-_ROUNDS = 5
 _PAGE_BYTES = 4096
 _LAYERS = 3
 _HEADS = 12
 
 
-def run() -> list[Figure]:
-    """Write the model, load it in turns, move it off and back."""
+def run(rounds: int = 3) -> list[Figure]:
+    """Write the model, load it in turns, move it off and back; `rounds` times."""
     with tempfile.TemporaryDirectory(prefix="model-load-") as folder:
-        return _measure(Path(folder))
+        return _measure(Path(folder), rounds)
 
 
-def _measure(folder: Path) -> list[Figure]:
+def _measure(folder: Path, rounds: int) -> list[Figure]:
     import torch
 
     from services.imagegen.engines.converted import ConvertedWeights, read
@@ -35,7 +34,7 @@ def _measure(folder: Path) -> list[Figure]:
     weights = ConvertedWeights(folder / "kept")
     first = _seconds(lambda: weights.load(kind, source, torch.bfloat16, {}))
     plain, ours, mapped = [], [], []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         plain.append(_seconds(lambda: read(kind, source, torch.bfloat16, {})))
         ours.append(_seconds(lambda: weights.load(kind, source, torch.bfloat16, {})))
         mapped.append(_seconds(lambda: weights.load(kind, source, torch.float32, {})))
@@ -43,12 +42,12 @@ def _measure(folder: Path) -> list[Figure]:
     size = sum(file.stat().st_size for file in source.glob("*.safetensors")) / 1e9
     return [
         Figure("bytes of the files", size, "GB", 1),
-        Figure("float32 to bfloat16: from_pretrained", median(plain), "s", _ROUNDS),
+        Figure("float32 to bfloat16: from_pretrained", median(plain), "s", rounds),
         Figure("float32 to bfloat16: imagegen's first load, which keeps the result", first, "s", 1),
-        Figure("float32 to bfloat16: imagegen's later loads", median(ours), "s", _ROUNDS),
-        Figure("times faster than from_pretrained, pair by pair", faster, "x", _ROUNDS, ">= 1.5"),
-        Figure("in the files' data type, mapped by both", median(mapped), "s", _ROUNDS),
-        *_back_from_host(weights.load(kind, source, torch.bfloat16, {})),
+        Figure("float32 to bfloat16: imagegen's later loads", median(ours), "s", rounds),
+        Figure("times faster than from_pretrained, pair by pair", faster, "x", rounds, ">= 1.5"),
+        Figure("in the files' data type, mapped by both", median(mapped), "s", rounds),
+        *_back_from_host(weights.load(kind, source, torch.bfloat16, {}), rounds),
     ]
 
 
@@ -71,14 +70,15 @@ def _save(folder: Path) -> tuple[Any, Path]:
 
 def _seconds(load: Callable[[], Any]) -> float:
     """Return the seconds of a load and of one look at every page."""
-    began = time.perf_counter()
-    model = load()
-    for each in model.parameters():
-        each.detach().view(-1)[:: _PAGE_BYTES // each.element_size()].sum()
-    return time.perf_counter() - began
+
+    def look() -> None:
+        for each in load().parameters():
+            each.detach().view(-1)[:: _PAGE_BYTES // each.element_size()].sum()
+
+    return seconds_of(look)
 
 
-def _back_from_host(model: Any) -> list[Figure]:
+def _back_from_host(model: Any, rounds: int) -> list[Figure]:
     """Measure a return from host memory beside a copy of as many bytes to new memory."""
     import torch
 
@@ -87,16 +87,12 @@ def _back_from_host(model: Any) -> list[Figure]:
     copy = HostCopy([model], pinned=False)
     block = torch.ones(copy.bytes, dtype=torch.uint8)
     returns, copies = [], []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         copy.park()
-        began = time.perf_counter()
-        list(copy.restore("cpu"))
-        returned = time.perf_counter()
-        block.clone()
-        returns.append(returned - began)
-        copies.append(time.perf_counter() - returned)
+        returns.append(seconds_of(lambda: list(copy.restore("cpu"))))
+        copies.append(seconds_of(block.clone))
     slower = median(back / copied for back, copied in zip(returns, copies, strict=True))
     return [
-        Figure("back from host memory", copy.bytes / 1e9 / median(returns), "GB/s", _ROUNDS),
-        Figure("back from host memory beside one copy of as many bytes", slower, "x", _ROUNDS, "<= 1.2"),
+        Figure("back from host memory", copy.bytes / 1e9 / median(returns), "GB/s", rounds),
+        Figure("back from host memory beside one copy of as many bytes", slower, "x", rounds, "<= 1.2"),
     ]

@@ -23,3 +23,8 @@ def test_sigterm_ends_a_benchmark_as_ctrl_c_does(sigterm: signal.Signals) -> Non
 def test_an_unknown_benchmark_names_the_known_ones() -> None:
     with pytest.raises(SystemExit, match=r"no benchmark named speed; there are .*router_overhead"):
         main(["speed"])
+
+
+def test_an_option_that_a_benchmark_does_not_know_is_named() -> None:
+    with pytest.raises(SystemExit, match=r"bench.voice_splitter has no --seconds and no --rounds"):
+        main(["voice_splitter", "--seconds", "1", "--rounds", "1"])
