@@ -44,6 +44,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.save_hidream(folder / "tiny_hidream")
     tiny.save_llama(folder / "tiny_llama")
     tiny_whole.save_z_image(folder / "tiny_z_image")
+    tiny_whole.save_flux2_klein(folder / "tiny_flux2_klein")
     tiny_whole.save_qwen_image(folder / "tiny_qwen_image")
     for model in ("tiny_flux", "tiny_sdxl", "tiny_sd3", "tiny_hidream"):
         tiny_parts.save_lora(folder / model, folder / f"{model}_lora")

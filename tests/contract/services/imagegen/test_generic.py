@@ -14,7 +14,8 @@ from tests.unit.services.imagegen import rows
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
 
 
-FAMILIES = pytest.mark.parametrize("base", [rows.GENERIC, rows.Z_IMAGE, rows.QWEN_IMAGE], ids=lambda base: base["id"])
+WHOLE = [rows.GENERIC, rows.Z_IMAGE, rows.QWEN_IMAGE, rows.FLUX2_KLEIN]
+FAMILIES = pytest.mark.parametrize("base", WHOLE, ids=lambda base: base["id"])
 
 
 @FAMILIES
@@ -46,11 +47,16 @@ def test_the_picture_is_the_library_s(build: Build, load: Load) -> None:
     assert runs.apart(pixels, expected) == 0
 
 
-def test_z_image_is_the_library_s(build: Build, load: Load) -> None:
-    call: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "guidance_scale": 0.0}
-    expected = oracle.picture(load(rows.row(rows.Z_IMAGE)), **call, max_sequence_length=32)
+@pytest.mark.parametrize(
+    ("base", "guidance"), [(rows.Z_IMAGE, 0.0), (rows.FLUX2_KLEIN, 1.0)], ids=["tiny_z_image", "tiny_flux2_klein"]
+)
+def test_models_with_distilled_guidance_are_the_library_s(
+    build: Build, load: Load, base: dict[str, Any], guidance: float
+) -> None:
+    call: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "guidance_scale": guidance}
+    expected = oracle.picture(load(rows.row(base)), **call, max_sequence_length=32)
 
-    assert runs.apart(runs.alone(build(rows.Z_IMAGE), runs.job(guidance=0.0)).pixels, expected) == 0
+    assert runs.apart(runs.alone(build(base), runs.job(guidance=guidance)).pixels, expected) == 0
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])

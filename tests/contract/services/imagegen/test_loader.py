@@ -22,7 +22,7 @@ from tests.contract.services.imagegen.conftest import Build
 from tests.unit.services.imagegen import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
-BASES = [rows.FLUX, rows.SDXL, rows.REFINED, rows.SD3, rows.HIDREAM, rows.Z_IMAGE]
+BASES = [rows.FLUX, rows.SDXL, rows.REFINED, rows.SD3, rows.HIDREAM, rows.Z_IMAGE, rows.FLUX2_KLEIN]
 FAMILIES = pytest.mark.parametrize("base", BASES, ids=lambda base: base["id"])
 
 

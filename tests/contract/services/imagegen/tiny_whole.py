@@ -7,8 +7,11 @@ from pathlib import Path
 
 import torch
 from diffusers import (
+    AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
     ZImagePipeline,
@@ -19,6 +22,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
     Qwen3Config,
+    Qwen3ForCausalLM,
     Qwen3Model,
 )
 
@@ -35,17 +39,7 @@ def save_z_image(folder: Path, *, seed: int = 0) -> Path:
     pipeline = ZImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=tiny.vae(channels=16),
-        text_encoder=Qwen3Model(
-            Qwen3Config(
-                vocab_size=len(LETTERS) + len(MARKS),
-                hidden_size=16,
-                intermediate_size=16,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                num_key_value_heads=2,
-                head_dim=8,
-            )
-        ).eval(),
+        text_encoder=Qwen3Model(_qwen3(layers=2)).eval(),
         tokenizer=_tokenizer(),
         transformer=ZImageTransformer2DModel(
             dim=32,
@@ -57,6 +51,53 @@ def save_z_image(folder: Path, *, seed: int = 0) -> Path:
             axes_dims=[8, 4, 4],
             axes_lens=[256, 32, 32],
         ).eval(),
+    )
+    return tiny.saved(pipeline, folder)
+
+
+def _qwen3(*, layers: int) -> Qwen3Config:
+    return Qwen3Config(
+        vocab_size=len(LETTERS) + len(MARKS),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+    )
+
+
+def save_flux2_klein(folder: Path, *, seed: int = 0) -> Path:
+    """Save a FLUX.2 [klein] pipeline of some ten thousand parameters and return its folder.
+
+    Its encoder is deep because the pipeline reads three layers, the last of them the 27th.
+    """
+    torch.manual_seed(seed)
+    pipeline = Flux2KleinPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=AutoencoderKLFlux2(
+            block_out_channels=(16, 16),
+            layers_per_block=1,
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            latent_channels=4,
+            norm_num_groups=4,
+            sample_size=32,
+        ).eval(),
+        text_encoder=Qwen3ForCausalLM(_qwen3(layers=28)).eval(),
+        tokenizer=_tokenizer(),
+        transformer=Flux2Transformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=48,
+            timestep_guidance_channels=16,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=False,
+        ).eval(),
+        is_distilled=True,
     )
     return tiny.saved(pipeline, folder)
 

@@ -68,6 +68,13 @@ Z_IMAGE = {
     "guidance": {"default": 0, "min": 0, "max": 0},
     "cfg": "embedded",
 }
+FLUX2_KLEIN = {
+    **Z_IMAGE,
+    "id": "tiny_flux2_klein",
+    "display_name": "Tiny FLUX.2 [klein]",
+    "source": "tiny_flux2_klein",
+    "guidance": {"default": 1, "min": 1, "max": 1},
+}
 QWEN_IMAGE = {**_FLOWING, "id": "tiny_qwen_image", "display_name": "Tiny Qwen-Image", "source": "tiny_qwen_image"}
 
 
