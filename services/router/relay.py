@@ -6,7 +6,7 @@ added to the service's proto is relayed without any change here.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -97,7 +97,7 @@ class Relay:
                 self._servers.lease(self._servers.pick()) as server,
                 tracing.onward(path, hop.metadata) as metadata,
             ):
-                answer: bytes = await _begin(server, kind, path, request, replace(hop, metadata=metadata))
+                answer: bytes = await _begin(server, kind, path, request, hop, metadata)
                 return answer
 
         return relay
@@ -143,7 +143,7 @@ class Relay:
     ) -> AsyncGenerator[bytes, None]:
         """Stream what the server called `name` answers."""
         with self._servers.lease(name) as server, tracing.onward(path, hop.metadata) as metadata:
-            call = _begin(server, kind, path, request(), replace(hop, metadata=metadata))
+            call = _begin(server, kind, path, request(), hop, metadata)
             try:
                 async for message in call:
                     yield message
@@ -154,6 +154,6 @@ class Relay:
         return onward(context.invocation_metadata(), self._margin_s)
 
 
-def _begin(server: Server, kind: str, path: str, request: Any, hop: Hop) -> Any:
+def _begin(server: Server, kind: str, path: str, request: Any, hop: Hop, metadata: tracing.Metadata) -> Any:
     """Open the call; `request` is the encoded message or the iterator of them."""
-    return getattr(server.channel, kind)(path)(request, timeout=hop.timeout_s, metadata=hop.metadata)
+    return getattr(server.channel, kind)(path)(request, timeout=hop.timeout_s, metadata=metadata)
