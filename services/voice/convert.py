@@ -14,7 +14,7 @@ from services.voice import domain
 from services.voice.ports import Capabilities
 from services.voice.text import ssml
 from services.voice.text.languages import is_tag
-from services.voice.text.speakable import is_speakable
+from services.voice.text.speakable import NOTHING_TO_SPEAK, is_speakable
 from services.voice.voices import VoiceBook
 
 MAX_TEXT = 200_000
@@ -160,7 +160,7 @@ def _text(text: str, *, ssml_expected: bool) -> Iterator[Violation]:
     if controls := list(_controls(text)):
         yield from controls
     elif not is_speakable(text):
-        yield Violation("text", "has nothing to speak: no letter, digit or symbol")
+        yield Violation("text", NOTHING_TO_SPEAK)
     elif ssml_expected and (fault := ssml.fault(text)):
         yield Violation("text", fault)
 

@@ -1,7 +1,8 @@
 """A passage that an engine begins before its turn."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from typing import Self
 
 from servekit.worker import outlast
 from services.voice.domain import Piece
@@ -16,12 +17,18 @@ class Prelude:
     def __init__(self, pieces: AsyncGenerator[Piece, None]) -> None:
         self._pieces = pieces
         self._first = asyncio.create_task(self._begin())
+        self._heard = False
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        if (first := await self._first) is not None:
-            yield first
-            async for piece in self._pieces:
-                yield piece
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        if self._heard:
+            return await anext(self._pieces)
+        self._heard = True
+        if (first := await self._first) is None:
+            raise StopAsyncIteration
+        return first
 
     async def aclose(self) -> None:
         """Stop the work."""

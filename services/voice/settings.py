@@ -60,7 +60,7 @@ class VoiceSettings(ServerSettings):
     xtts_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of XTTS's GPT; its vocoder stays in float32."""
     xtts_batch: int = Field(default=4, ge=1, le=64)
-    """Texts that XTTS speaks together, a token of each at a time; more wait."""
+    """Sentences that XTTS speaks together, of one text or several, a token of each at a time; more wait."""
     coqui_tos_agreed: bool = Field(
         default=False, validation_alias=AliasChoices("ATELIER_VOICE_COQUI_TOS_AGREED", "COQUI_TOS_AGREED")
     )

@@ -4,6 +4,8 @@ import unicodedata
 
 _SILENT = ("P", "Z", "C")
 """First letters of the Unicode categories that are not spoken: punctuation, separators, controls."""
+NOTHING_TO_SPEAK = "has nothing to speak: no letter, digit or symbol"
+"""What is wrong with a text that is not speakable."""
 
 
 def is_speakable(text: str) -> bool:

@@ -2,18 +2,22 @@
 
 from xml.parsers import expat
 
+from services.voice.text.speakable import NOTHING_TO_SPEAK, is_speakable
+
 
 def fault(text: str) -> str:
     """Return what is wrong with an SSML document, empty if nothing is. Nothing is fetched or expanded."""
     parser = expat.ParserCreate()
     roots: list[str] = []
+    said: list[str] = []
     depth = 0
 
-    def begin(name: str, _: dict[str, str]) -> None:
+    def begin(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         if depth == 0:
             roots.append(name)
         depth += 1
+        said.append(attributes.get("alias", ""))  # of <sub>, said in place of its text
 
     def end(_: str) -> None:
         nonlocal depth
@@ -25,8 +29,11 @@ def fault(text: str) -> str:
     parser.StartElementHandler = begin
     parser.EndElementHandler = end
     parser.StartDoctypeDeclHandler = doctype
+    parser.CharacterDataHandler = said.append
     try:
         parser.Parse(text, True)
     except (expat.ExpatError, ValueError) as error:
         return f"is not well-formed SSML: {error}"
-    return "" if roots == ["speak"] else f"must have the root element <speak>, not <{roots[0]}>"
+    if roots != ["speak"]:
+        return f"must have the root element <speak>, not <{roots[0]}>"
+    return "" if is_speakable("".join(said)) else NOTHING_TO_SPEAK

@@ -29,9 +29,9 @@ _PACKAGES = ("TTS", "torchaudio", "torchcodec")
 class Family:
     """XTTS engines.
 
-    `device` is a mode of `modes.py` or `auto`, `dtype` the GPT's or `auto`, `batch` how many texts are spoken together.
-    `agreed` tells that the licence of the weights was agreed to, so that they may be downloaded. `on_placed` is told
-    where an engine runs, from its device thread.
+    `device` is a mode of `modes.py` or `auto`, `dtype` the GPT's or `auto`, `batch` how many sentences are spoken at
+    once. `agreed` tells that the licence of the weights was agreed to, so that they may be downloaded. `on_placed` is
+    told where an engine runs, from its device thread.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Family:
 
 
 class XttsEngine:
-    """A loaded checkpoint with its thread. `batch` texts are spoken at once, more wait in the order of arrival."""
+    """A loaded checkpoint with its thread. `batch` sentences are spoken at once, more wait in the order of arrival."""
 
     def __init__(self, worker: DeviceWorker, instrument: "Instrument", *, batch: int) -> None:
         from services.voice.engines.xtts.stage import Stage

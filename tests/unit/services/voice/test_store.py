@@ -11,15 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.voice.domain import (
-    Latents,
-    NotYours,
-    TooManyVoices,
-    UnknownVoice,
-    Voice,
-    VoiceTaken,
-    VoiceUnusable,
-)
+from services.voice.domain import Latents, NotYours, TooManyVoices, UnknownVoice, Voice, VoiceTaken, VoiceUnusable
 from services.voice.store import ORPHAN_S, DiskVoices
 
 LATENTS: Latents = {"gpt": np.arange(6, dtype=np.float32).reshape(1, 2, 3), "speaker": np.ones(4, np.float32)}

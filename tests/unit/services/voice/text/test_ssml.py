@@ -10,12 +10,18 @@ def test_a_document_is_accepted() -> None:
     assert fault('<speak>Hello <break time="1s"/> <prosody rate="slow">you</prosody></speak>') == ""
 
 
+def test_an_alias_is_said() -> None:
+    assert fault('<speak><sub alias="World Wide Web">…</sub></speak>') == ""
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("<speak>no end", "well-formed"),
         ("plain text", "well-formed"),
         ("<p>other root</p>", "<speak>"),
+        ("<speak></speak>", "nothing to speak"),
+        ('<speak> <break time="1s"/>…</speak>', "nothing to speak"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><speak>&a;</speak>', "document type"),
     ],
 )
