@@ -62,13 +62,21 @@ def _row(band: Any, row: Row, drawn: Mapping[Panel, Drawn]) -> None:
     for axes, panel in zip(places, row.panels, strict=True):
         axes.set_facecolor(_PANE)
         axes.set_title(panel.title, loc="left", fontsize=8, color=_INK)
-        _KINDS[panel.kind](axes, panel, drawn[panel].lines)
+        if lines := drawn[panel].lines:
+            _KINDS[panel.kind](axes, panel, lines)
+        else:
+            _nothing(axes)
+
+
+def _nothing(axes: Any) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)
 
 
 def _time(axes: Any, panel: Panel, lines: tuple[Line, ...]) -> None:
     most = sorted(lines, key=lambda each: -max((v for _, v in each.points if math.isfinite(v)), default=0))
     shown = sorted(most[:_MOST_LINES], key=lambda each: each.name)
-    if panel.stacked and shown:
+    if panel.stacked:
         _stack(axes, shown)
     for line, colour in zip(shown, _LINES * 2, strict=False):
         if not panel.stacked:
@@ -82,8 +90,7 @@ def _time(axes: Any, panel: Panel, lines: tuple[Line, ...]) -> None:
     axes.tick_params(colors=_INK, labelsize=6)
     axes.yaxis.set_major_formatter(lambda value, _: written(value, panel.unit))
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{int(seconds) // 60}:{int(seconds) % 60:02d}")
-    if shown:
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, fontsize=5.5, frameon=False, labelcolor=_INK)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, fontsize=5.5, frameon=False, labelcolor=_INK)
 
 
 def _stack(axes: Any, lines: list[Line]) -> None:
