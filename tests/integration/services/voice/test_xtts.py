@@ -17,7 +17,7 @@ from recipes.random_xtts import TINY, save
 from servekit.testing import local, serve
 from services.voice.bootstrap import build
 from services.voice.settings import VoiceSettings
-from tests.integration.services.voice.client import heard, reason, request, until_idle
+from tests.integration.services.voice.client import Heard, config, heard, reason, request, until, until_idle
 
 VOICE = "tiny/ada-one"
 ROW = """
@@ -75,6 +75,23 @@ async def test_a_text_is_its_sentences_one_after_the_other(channel: grpc.aio.Cha
     singly = [await heard(voice.Synthesize(request(each, voice=VOICE, seed=5))) for each in sentences]
     assert (together.summary.sentences, together.summary.attempts) == (5, 1)
     assert np.abs(together.samples() - np.concatenate([each.samples() for each in singly])).max() < 1e-3
+
+
+async def test_a_text_that_arrives_bit_by_bit_is_heard_as_the_whole_text(channel: grpc.aio.Channel) -> None:
+    """The first sentence is heard before the second is there; the later ones arrive while others are spoken."""
+    voice, text = VoiceServiceStub(channel), "Hello there. And you? Me too. What now?"
+    call = voice.SynthesizeStream()
+    events = aiter(call)
+    await call.write(wire.SynthesizeStreamRequest(config=config(voice=VOICE, seed=5)))
+    await call.write(wire.SynthesizeStreamRequest(text=text[:15]))
+    begun = [await until(events, "audio"), await until(events, "chunk")]
+    for start in range(15, len(text), 5):
+        await call.write(wire.SynthesizeStreamRequest(text=text[start : start + 5]))
+    await call.done_writing()
+    streamed = Heard([*begun, *[event async for event in events]])
+    whole = await heard(voice.Synthesize(request(text, voice=VOICE, seed=5)))
+    assert streamed.summary.sentences == 4
+    assert np.abs(streamed.samples() - whole.samples()).max() < 1e-3
 
 
 async def test_a_caller_who_hangs_up_frees_his_place(channel: grpc.aio.Channel) -> None:
