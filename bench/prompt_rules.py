@@ -2,6 +2,7 @@
 
 Time of the core, in this process: screening (`RuleSet.find`), taking orders out (`InjectionFilter.clean`) and choosing
 (`Keywords.score`). A hostile prompt repeats one disguise, or is one endless word; the slowest of them counts.
+No text comes twice, because what was read of the last few is kept.
 """
 
 import time
@@ -49,8 +50,8 @@ _HOSTILE = (
 def run() -> list[Figure]:
     """Time both kinds."""
     ask = _all_three()
-    usual = [_seconds(ask, prompt) for prompt in _USUAL * (_USUAL_ROUNDS // len(_USUAL))]
-    hostile = [min(_seconds(ask, _filled(part)) for _ in range(_ROUNDS)) for part in _HOSTILE]
+    usual = [_seconds(ask, f"{prompt}, {at}") for at in range(_USUAL_ROUNDS // len(_USUAL)) for prompt in _USUAL]
+    hostile = [min(_seconds(ask, f"{at} {_filled(part)}") for at in range(_ROUNDS)) for part in _HOSTILE]
     return [
         Figure(
             "screening and choosing by rules, usual prompt, p50", 1000 * percentile(usual, 0.5), "ms", len(usual), "< 1"
