@@ -111,19 +111,28 @@ def _ours(folder: Path) -> tuple[_Costs, Any, str]:
     from services.imagegen import reading
     from services.imagegen.domain import Job
     from services.imagegen.engines import registry
+    from services.imagegen.engines.arranging import Arrangement
     from services.imagegen.engines.folders import Folders
-    from services.imagegen.engines.loader import choose_dtype
     from services.imagegen.engines.loading import load_pipeline
     from services.imagegen.engines.parts import Parts
-    from services.imagegen.profiles import fitted
+    from services.imagegen.profiles import fitted, profile
 
     plan = plan_device("cpu")
     torch.set_num_threads(plan.threads)
     catalog, _ = fitted(reading.load(families=registry.FAMILIES), plan.kind)
     row = catalog.get("sdxl")
-    dtype = choose_dtype(row, plan)
+    chosen = profile(row, plan, host_bytes=0, compiled=False)
+    arrangement = Arrangement(chosen, plan.device)
     folders = Folders(row.id, row.place, folder, {})
-    pipeline = end(load_pipeline(folders, device="cpu", dtype_name=dtype, on_progress=lambda _: None))
+    loading = load_pipeline(
+        folders,
+        device=arrangement.loaded_to,
+        dtype_name=chosen.dtype,
+        arrange=arrangement.component,
+        on_progress=lambda _: None,
+    )
+    pipeline = end(loading)
+    arrangement.pipelines(pipeline, None)
     engine = registry.build(Parts(row, pipeline, lambda name: folder / name, 1))
     job = Job(_PROMPT, "", _SIDE, _SIDE, steps=round(row.steps.default), guidance=_GUIDANCE, seed=1)
     began = time.perf_counter()
@@ -133,7 +142,11 @@ def _ours(folder: Path) -> tuple[_Costs, Any, str]:
     began = time.perf_counter()
     engine.finish(state)
     decode = time.perf_counter() - began
-    return _Costs(encode, step, _step_seconds(engine, engine.prepare(replace(job, guided=0.0))), decode), row, dtype
+    return (
+        _Costs(encode, step, _step_seconds(engine, engine.prepare(replace(job, guided=0.0))), decode),
+        row,
+        chosen.dtype,
+    )
 
 
 def _step_seconds(engine: Any, state: Any) -> float:
