@@ -38,7 +38,8 @@ class _Line:
         """Done when the device thread has let go of the line."""
 
     def emit(self, samples: Samples) -> None:
-        """Hand samples over; from any thread."""
+        """Hand samples over, and make no more until the caller comes back; from any thread."""
+        self.waits = False
         self._loop.call_soon_threadsafe(self.samples.put_nowait, samples)
 
     def end(self, error: EngineFailure | None = None) -> None:
@@ -84,7 +85,6 @@ class Stage:
         self._news.set()
         try:
             while (samples := await line.samples.get()) is not None:
-                line.waits = False
                 yield samples
                 line.waits, line.ahead = True, False
                 self._news.set()
