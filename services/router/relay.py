@@ -128,7 +128,8 @@ class Relay:
                     settled=said.forget,
                 )
                 async with aclosing(said), aclosing(events):
-                    yield opening.announce(server)
+                    with self._servers.lease(server):  # so that who comes meanwhile sees it busy
+                        yield opening.announce(server)
                     async for message in events:
                         yield message
 
