@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from unittest.mock import patch
 
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
 Stub: TypeAlias = "ImageServiceAsyncStub"
 
 MODEL = "sketch"
-SIDE = 96
 WIDTH = 8
 """Pictures that share a forward pass at most."""
 CLIENTS = 16
 PROMPT = "a red boat on a blue lake"
-GUIDANCE = 3.5
 
 
 def patient() -> None:
@@ -46,16 +45,33 @@ async def serving(*command: str) -> AsyncIterator[grpc.aio.Channel]:
             yield channel
 
 
-def request(seed: int, steps: int, side: int = SIDE) -> image_service_pb2.GenerateRequest:
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What pictures are asked for."""
+
+    steps: int
+    side: int
+    """Pixels of a side."""
+    guidance: float = 3.5
+    """Above 1 there is a second pass: twice the arithmetic."""
+
+
+def request(seed: int, kind: Kind) -> image_service_pb2.GenerateRequest:
     """Return a request for one picture."""
     return image_service_pb2.GenerateRequest(
-        prompt=PROMPT, model=MODEL, seed=seed, steps=steps, guidance=GUIDANCE, width=side, height=side
+        prompt=PROMPT,
+        model=MODEL,
+        seed=seed,
+        steps=kind.steps,
+        guidance=kind.guidance,
+        width=kind.side,
+        height=kind.side,
     )
 
 
-async def picture(stub: Stub, seed: int, steps: int, side: int = SIDE) -> bytes:
+async def picture(stub: Stub, seed: int, kind: Kind) -> bytes:
     """Ask a server for a picture and return its file. Raises `RuntimeError` if none came."""
-    chunks = [event.chunk.data async for event in stub.Generate(request(seed, steps, side)) if event.HasField("chunk")]
+    chunks = [event.chunk.data async for event in stub.Generate(request(seed, kind)) if event.HasField("chunk")]
     if not chunks:
         raise RuntimeError("the server sent no picture")
     return b"".join(chunks)
@@ -83,13 +99,15 @@ class Direct:
         steps = load_pipeline(folders, device=plan.device, dtype_name="float32", on_progress=lambda _: None)
         self.engine = registry.build(Parts(row, end(steps), lambda name: models_dir / name, WIDTH))
 
-    def pictures(self, seeds: list[int], steps: int, side: int = SIDE) -> list[bytes]:
+    def pictures(self, seeds: list[int], kind: Kind) -> list[bytes]:
         """Make pictures in one batch from beginning to end and return their files."""
         from PIL import Image
 
         from services.imagegen.domain import Job
 
-        jobs = [Job(PROMPT, "", side, side, steps=steps, guidance=GUIDANCE, seed=seed) for seed in seeds]
+        jobs = [
+            Job(PROMPT, "", kind.side, kind.side, steps=kind.steps, guidance=kind.guidance, seed=seed) for seed in seeds
+        ]
         states = [self.engine.prepare(job) for job in jobs]
         while states[0].done < states[0].total:
             self.engine.step(states, lambda _: None)

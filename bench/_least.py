@@ -15,7 +15,7 @@ import uvloop
 
 from atelier.common.v1 import types_pb2
 from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
-from bench._imagegen import Direct
+from bench._imagegen import Direct, Kind
 
 Event = image_service_pb2.GenerateResponse
 
@@ -27,10 +27,11 @@ class Least(image_service_pb2_grpc.ImageServiceServicer):
         self._device = ThreadPoolExecutor(1)
         self._direct = self._device.submit(Direct, threads).result()
 
-    async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:  # noqa: N802
+    async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:
         """Send header, file and summary of one picture."""
+        kind = Kind(request.steps, request.width, request.guidance)
         [data] = await asyncio.get_running_loop().run_in_executor(
-            self._device, self._direct.pictures, [request.seed], request.steps, request.width
+            self._device, self._direct.pictures, [request.seed], kind
         )
         header = image_service_pb2.ImageHeader(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         yield Event(image=header)

@@ -23,16 +23,14 @@ import uvloop
 from atelier.imagegen.v1 import image_service_pb2_grpc
 from atelier.models.v1 import model_service_pb2, model_service_pb2_grpc
 from bench._figures import Figure, percentile
-from bench._imagegen import MODEL, Direct, patient, picture, request, serving
+from bench._imagegen import MODEL, Direct, Kind, patient, picture, request, serving
 from bench._timing import rounds_for, seconds_until
 
 _THREADS = 1
 _WARM_UP = 20
-_STEPS = 2
-_SIDE = 64
+_TIMED = Kind(steps=2, side=64)
 _CANCELS = 40
-_CANCELLED_STEPS = 50
-_CANCELLED_SIDE = 192
+_CANCELLED = Kind(steps=50, side=192)
 _TOLD_BEFORE = 3
 
 
@@ -82,12 +80,12 @@ async def _measure(seconds: float, cancels: int) -> list[Figure]:
 
 def _through(channel: grpc.aio.Channel) -> Way:
     stub = image_service_pb2_grpc.ImageServiceStub(channel)
-    return Way(lambda seed: picture(stub, seed, _STEPS, _SIDE))
+    return Way(lambda seed: picture(stub, seed, _TIMED))
 
 
 def _without(direct: Direct) -> Callable[[int], Coroutine[Any, Any, object]]:
     async def make(seed: int) -> object:
-        return direct.pictures([seed], _STEPS, _SIDE)
+        return direct.pictures([seed], _TIMED)
 
     return make
 
@@ -107,7 +105,7 @@ async def _cancel(channel: grpc.aio.Channel, moment: float) -> tuple[float, floa
     """Cancel a picture at `moment` (0 to 1) of a step; return the seconds until it has stopped, and those of a step."""
     images = image_service_pb2_grpc.ImageServiceStub(channel)
     models = model_service_pb2_grpc.ModelServiceStub(channel)
-    call, told = images.Generate(request(1, _CANCELLED_STEPS, _CANCELLED_SIDE)), []
+    call, told = images.Generate(request(1, _CANCELLED)), []
     async for event in call:
         if event.HasField("progress"):
             told.append((event.progress.step, time.perf_counter()))
