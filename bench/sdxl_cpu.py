@@ -5,7 +5,6 @@ decoding are timed whole. Full size, random weights. Needs 20 GB of memory and w
 """
 
 import gc
-import math
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -96,7 +95,8 @@ def _plain(folder: Path) -> _Costs:
         callback_on_step_end=timed,
     )
     decode = time.perf_counter() - ends[_TIMED]
-    return _Costs(encode, _median_gap(ends), math.nan, decode)
+    step = _median_gap(ends)
+    return _Costs(encode, step, step, decode)
 
 
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
