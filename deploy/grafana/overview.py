@@ -7,6 +7,19 @@ _STARTED, _HANDLED = "grpc_server_started_total", "grpc_server_handled_total"
 _WITH_MODELS = ("imagegen", "voice", "rewrite")
 _WORK = 'grpc_service=~"atelier[.].+"', 'grpc_method!~"Watch.*"'
 
+
+def _models_counted(title: str, what: str, by: str) -> Panel:
+    """Return the panel that counts what happened to models, in every service that has some."""
+    return Panel(
+        title,
+        "short",
+        tuple(
+            Query(increase(f"{each}_model_{what}_total", by=f"pod, {by}"), f"{{{{pod}}}} {{{{{by}}}}}")
+            for each in _WITH_MODELS
+        ),
+    )
+
+
 OVERVIEW = Dashboard(
     uid="atelier-overview",
     title="Atelier / Overview",
@@ -162,22 +175,8 @@ OVERVIEW = Dashboard(
         Row(
             "Do models come and go without trouble?",
             (
-                Panel(
-                    "Models loaded",
-                    "short",
-                    tuple(
-                        Query(increase(f"{each}_model_loads_total", by="pod, model"), "{{pod}} {{model}}")
-                        for each in _WITH_MODELS
-                    ),
-                ),
-                Panel(
-                    "Models that left the device",
-                    "short",
-                    tuple(
-                        Query(increase(f"{each}_model_evictions_total", by="pod, reason"), "{{pod}} {{reason}}")
-                        for each in _WITH_MODELS
-                    ),
-                ),
+                _models_counted("Models loaded", "loads", "model"),
+                _models_counted("Models that left the device", "evictions", "reason"),
                 Panel(
                     "Seconds to load and to unload (mean)",
                     "s",

@@ -31,7 +31,7 @@ class Arrangement:
     def component(self, name: str, module: torch.nn.Module) -> None:
         """Arrange a component before it goes to the device."""
         if self._profile.channels_last and name in _CONVOLUTIONAL:
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
         if self._profile.placement == "float8" and name in _NETWORKS:
             _store_in_float8(module, getattr(torch, self._profile.dtype))
         if self._profile.compiled and name in _NETWORKS:

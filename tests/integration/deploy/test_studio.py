@@ -12,6 +12,7 @@ import pytest
 from deploy.local.studio import SERVICES, Process, StartFailed, Studio
 
 WAITS = "import time; time.sleep(600)"
+"""A program that never serves and does not end by itself: no test waits for it."""
 
 
 @dataclass(frozen=True)
