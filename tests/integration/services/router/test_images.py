@@ -18,7 +18,6 @@ from tests.integration.services.router.conftest import (
     Imagegen,
     Rewrite,
     Studio,
-    always_healthy,
     model,
     picture_events,
     router_at,
@@ -345,65 +344,6 @@ async def test_without_an_image_server_the_caller_is_told_when_to_retry() -> Non
 
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert info(error).reason == "BACKEND_UNAVAILABLE"
-
-
-async def test_a_server_that_dies_before_a_picture_is_replaced() -> None:
-    doomed, other = Imagegen([model("general")]), Imagegen([model("general")], queue_eta_s=60)
-    reached = asyncio.Event()
-
-    async def hangs(_request: Any) -> AsyncIterator[Event]:
-        yield Event(queued=types_pb2.Queued())
-        reached.set()
-        await asyncio.Event().wait()
-
-    doomed.script = hangs
-    server = grpc.aio.server()
-    doomed.register(server)
-    await always_healthy(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with (
-        serving(other) as other_at,
-        serving(Rewrite(favourite="general")) as rewrite_at,
-        router_at(f"127.0.0.1:{port},{other_at}", rewrite_at, decision_budget_s=5.0) as client,
-    ):
-        generation = asyncio.create_task(client.events("a garden", seed=5))
-        await reached.wait()
-        await server.stop(None)
-        events = await generation
-
-    assert kinds(events)[:3] == ["routed", "queued", "retry"]
-    assert events[0].routed.backend == "imagegen-0"
-    attempt = events[2].retry.attempt
-    assert (attempt.cause, attempt.remedy) == (imagegen_pb2.CAUSE_BACKEND_LOST, imagegen_pb2.REMEDY_OTHER_REPLICA)
-    assert (attempt.number, attempt.seed) == (1, 5)
-    assert events[-1].summary.attempts[0] == attempt
-    assert b"".join(event.chunk.data for event in events) == PICTURE
-
-
-async def test_a_server_that_dies_after_a_picture_began_is_an_error() -> None:
-    doomed, other = Imagegen([model("general")]), Imagegen([model("general")], queue_eta_s=60)
-    reached = asyncio.Event()
-
-    async def hangs(_request: Any) -> AsyncIterator[Event]:
-        yield Event(image=image_service_pb2.ImageHeader(size_bytes=10))
-        reached.set()
-        await asyncio.Event().wait()
-
-    doomed.script = hangs
-    server = grpc.aio.server()
-    doomed.register(server)
-    await always_healthy(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with serving(other) as other_at, router_at(f"127.0.0.1:{port},{other_at}") as client:
-        generation = asyncio.create_task(client.events("a garden"))
-        await reached.wait()
-        await server.stop(None)
-        error = await failure(generation)
-
-    assert info(error).reason == "BACKEND_UNAVAILABLE"
-    assert not other.requests
 
 
 async def test_the_loaded_one_of_two_close_models_is_taken() -> None:
