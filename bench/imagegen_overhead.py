@@ -74,7 +74,7 @@ async def _measure(seconds: float, cancels: int) -> list[Figure]:
         Figure("one step of the picture that is cancelled", 1000 * median(step for _, step in stops), "ms", cancels),
         Figure("from cancel until it has stopped, p50", 1000 * median(stop for stop, _ in stops), "ms", cancels),
         Figure("the same in steps, p50", median(steps), "steps", cancels, "< 1"),
-        Figure("the same in steps, p95", percentile(steps, 0.95), "steps", cancels),
+        Figure("the same in steps, p95", percentile(steps, 0.95), "steps", cancels, "< 1"),
     ]
 
 

@@ -197,7 +197,7 @@ class Batcher:
     def _guarded(self, entries: Sequence[Entry], work: Callable[[], None]) -> None:
         """Do `work`; what it raises ends these entries and no others."""
         try:
-            with self._guard():
+            with self._guard(), self._watched(entries):
                 work()
         except Exception as error:
             if isinstance(error, DeviceOutOfMemory) and len(entries) > 1:
@@ -206,6 +206,10 @@ class Batcher:
             traceback.clear_frames(error.__traceback__)
             for entry in entries:
                 self._fail(entry, error)
+
+    def _watched(self, entries: Sequence[Entry]) -> AbstractContextManager[None]:
+        """Leave work in its middle when it is for one picture and that is not wanted any more."""
+        return self.engine.watching(partial(self._check, entries[0])) if len(entries) == 1 else nullcontext()
 
     def _prepare(self, entry: Entry) -> None:
         began = self._clock()

@@ -1,6 +1,7 @@
 """What the use case needs from the outside, as protocols."""
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from services.imagegen.domain import Decoded, Job, Pixels, RewrittenPrompt, Verdict
@@ -59,6 +60,12 @@ class Engine(Protocol):
 
     def preview(self, state: State) -> Pixels | None:
         """Return a small picture of where the state is heading, or None if this engine cannot tell."""
+
+    def watching(self, look: Callable[[], None]) -> AbstractContextManager[None]:
+        """Inside the block, call `look` now and then while the engine works.
+
+        What it raises leaves the work, whose state is not gone on with; the engine is as good as before.
+        """
 
 
 class FetchAdapter(Protocol):

@@ -1,7 +1,8 @@
 """Any other diffusers pipeline, run whole: one request at a time, progress and cancel at every step."""
 
 import inspect
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.pictures import all_finite, modules_of, to_pixels
 from services.imagegen.engines.schedulers import fresh
 from services.imagegen.engines.tokens import token_counter
+from services.imagegen.engines.watching import Watch
 from services.imagegen.ports import Pulse
 
 
@@ -51,6 +53,7 @@ class GenericEngine:
         self._pipeline = parts.pipeline
         self._scheduler = parts.pipeline.scheduler
         self._count_tokens = token_counter(parts.pipeline)
+        self._watch = Watch(parts)
         self._accepted = inspect.signature(type(parts.pipeline).__call__).parameters
 
     @property
@@ -87,6 +90,10 @@ class GenericEngine:
     def preview(self, state: GenericState) -> Pixels | None:
         """Return nothing: what the latents mean is the pipeline's own business."""
         return None
+
+    def watching(self, look: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `look` before each block of the model, inside the block."""
+        return self._watch.calling(look)
 
     def _run(self, state: GenericState, pulse: Pulse) -> None:
         def on_step_end(_pipeline: Any, step: int, _timestep: Any, values: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ What a family does its own way (how it reads a prompt, plans its steps and calls
 held to the pixels of its own diffusers pipeline by `tests/contract/services/imagegen`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
@@ -19,6 +20,7 @@ from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.pictures import all_finite, modules_of, to_pixels
 from services.imagegen.engines.tokens import token_counter
 from services.imagegen.engines.vae import Vae
+from services.imagegen.engines.watching import Watch
 from services.imagegen.ports import Pulse
 
 
@@ -47,6 +49,7 @@ class StepwiseEngine:
         self._parts = parts
         self._adapters = Wardrobe(parts.pipeline, parts.adapter_path)
         self._count_tokens = token_counter(parts.pipeline)
+        self._watch = Watch(parts)
 
     @property
     def modules(self) -> Sequence[torch.nn.Module]:
@@ -93,6 +96,10 @@ class StepwiseEngine:
             return None
         with torch.inference_mode():
             return to_pixels(self._family.vae.glance(state.clean))
+
+    def watching(self, look: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `look` before each block of the model, inside the block."""
+        return self._watch.calling(look)
 
     def _canvas(self, job: Job, leg: Leg, generator: torch.Generator) -> tuple[torch.Tensor, Kept | None]:
         """Return the latents before the first step, and what of them is to stay. The source is drawn first."""

@@ -1,6 +1,8 @@
 """What every engine promises, whatever the family."""
 
-from contextlib import suppress
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,50 @@ def test_an_engine_works_on_after_a_refused_step(build: Build, base: dict[str, A
         engine.step([state], refuse)
 
     assert np.array_equal(runs.alone(engine, runs.job()).pixels, expected.pixels)
+
+
+@FAMILIES
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_picture_can_be_left_in_the_middle_of_anything_and_harms_nobody(
+    build: Build, base: dict[str, Any], share: float
+) -> None:
+    engine, looks = build(base), list[None]()
+    expected = runs.alone(engine, runs.job())
+    with engine.watching(lambda: looks.append(None)):
+        runs.alone(engine, runs.job(prompt=f"counted {share}"))  # a prompt of its own, or it would not be encoded
+
+    with pytest.raises(Cancelled), engine.watching(_leave_at(round(share * (len(looks) - 1)))):
+        runs.alone(engine, runs.job(prompt=f"left {share}"))
+
+    assert np.array_equal(runs.alone(engine, runs.job()).pixels, expected.pixels)
+
+
+@TAKEN_APART
+def test_an_engine_looks_up_in_every_stage(build: Build, base: dict[str, Any]) -> None:
+    engine, looks = build(base), {"prepare": 0, "step": 0, "finish": 0}
+
+    def looking(stage: str) -> AbstractContextManager[None]:
+        return engine.watching(lambda: looks.update({stage: looks[stage] + 1}))
+
+    with looking("prepare"):
+        state = engine.prepare(runs.job(prompt="not encoded before", steps=1))
+    with looking("step"):
+        engine.step([state], runs.ignore)
+    with looking("finish"):
+        engine.finish(state)
+
+    assert all(looks.values()), looks
+
+
+def _leave_at(last: int) -> Callable[[], None]:
+    """Return what raises `Cancelled` after it was called `last` times."""
+    looks = itertools.count()
+
+    def look() -> None:
+        if next(looks) == last:
+            raise Cancelled
+
+    return look
 
 
 @FAMILIES

@@ -1,6 +1,7 @@
 """An engine without weights, for tests of what drives engines."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,8 @@ class FakeEngine:
     finished: list[int] = field(default_factory=list)
     resident_bytes: int = 1
     modules: Sequence[object] = ()
+    look: Callable[[], None] | None = None
+    """What to call now and then while working."""
 
     def prepare(self, job: Job) -> FakeState:
         return FakeState(job, (job.width, job.height) if not job.alone else (job.seed, "alone"), job.steps)
@@ -51,6 +54,12 @@ class FakeEngine:
 
     def preview(self, state: State) -> Pixels | None:
         return np.zeros((2, 2, 3), np.uint8)
+
+    @contextmanager
+    def watching(self, look: Callable[[], None]) -> Iterator[None]:
+        self.look = look
+        yield
+        self.look = None
 
 
 def job(seed: int = 0, *, steps: int = 3, width: int = 8, alone: bool = False, preview_every: int = 0) -> Job:

@@ -129,6 +129,31 @@ async def test_a_cancelled_picture_leaves_and_the_others_go_on(worker: DeviceWor
     assert (engine.batches, engine.finished) == ([[1, 2], [1, 2], [2]], [2])
 
 
+@pytest.mark.parametrize(("seeds", "left_at_once"), [([1], True), ([1, 2], False)])
+async def test_only_a_lone_picture_leaves_in_the_middle_of_a_step(
+    worker: DeviceWorker, seeds: list[int], left_at_once: bool
+) -> None:
+    gate, engine, looked = Gate(before=2), FakeEngine(), list[bool]()
+
+    def before_step(batch: list[FakeState]) -> None:
+        gate(batch)
+        looked.append(engine.look is not None)
+        if engine.look is not None:
+            engine.look()
+
+    engine.before_step = before_step
+    batcher = Batcher(engine, worker)
+    making = [asyncio.create_task(batcher.make(job(seed))) for seed in seeds]
+    await gate.reached.wait()
+    making[0].cancel()
+    await asyncio.sleep(0)
+    gate.open()
+    await asyncio.wait(making)
+
+    assert (making[0].cancelled(), looked[1]) == (True, left_at_once)
+    assert engine.batches[:2] == ([[1]] if left_at_once else [[1, 2], [1, 2]])
+
+
 async def test_cancelling_returns_only_when_the_device_has_left_the_picture(worker: DeviceWorker) -> None:
     gate = Gate()
     batcher = Batcher(FakeEngine(before_step=gate), worker)
