@@ -45,6 +45,6 @@ def _blocks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """Yield the members of a network's outermost lists of modules: its blocks or layers."""
     for child in module.children():
         if isinstance(child, torch.nn.ModuleList):
-            yield from child
+            yield from child.children()  # a list may hold None in the place of a block
         else:
             yield from _blocks(child)
