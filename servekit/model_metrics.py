@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from servekit.admission import Admission
-from servekit.device import DevicePlan, Gpu, GpuFigures
-from servekit.metrics import Labelled, export_info
+from servekit.device import CurrentDevice, DevicePlan, GpuFigures
+from servekit.metrics import Labelled
 from servekit.residency import (
     EvictReason,
     LoadFailed,
@@ -106,20 +106,18 @@ def queue_wait_histogram(service: str, registry: CollectorRegistry, label: str) 
 
 
 class StateCollector(Collector):
-    """The state of queue, memory and device thread, read whenever Prometheus looks, in its thread."""
+    """The state of queue, memory and device, read whenever Prometheus looks, in its thread."""
 
     def __init__(
         self,
         service: str,
-        plan: DevicePlan,
+        device: CurrentDevice,
         admission: Admission,
         residency: Residency[Any],
-        worker: DeviceWorker | None,
-        gpu: Gpu | None,
+        worker: DeviceWorker,
     ) -> None:
-        self._gpu = gpu
         self._service = service
-        self._plan = plan
+        self._device = device
         self._admission = admission
         self._residency = residency
         self._worker = worker
@@ -131,13 +129,16 @@ class StateCollector(Collector):
         yield self._gauge("running", "Requests being worked on.", self._admission.running)
         yield self._gauge("queue_eta_seconds", "Seconds until a new request would start.", self._admission.eta_s())
         yield from self._memory(self._residency.status())
-        if self._worker is not None:
-            yield self._gauge("device_queue_depth", "Jobs that wait for the device thread.", self._worker.queue_depth)
-            yield self._counter("device_jobs", "Jobs that the device thread has ended.", self._worker.jobs_done)
-            yield self._counter("device_busy_seconds", "Seconds the device thread worked.", self._worker.busy_s)
+        yield self._gauge("device_queue_depth", "Jobs that wait for the device thread.", self._worker.queue_depth)
+        yield self._counter("device_jobs", "Jobs that the device thread has ended.", self._worker.jobs_done)
+        yield self._counter("device_busy_seconds", "Seconds the device thread worked.", self._worker.busy_s)
+        yield self._info(self._device.plan)
+        if self._device.gpu is not None:
+            yield from self._driver(self._device.gpu.read())
 
-        if self._gpu is not None:
-            yield from self._driver(self._gpu.read())
+    def _info(self, plan: DevicePlan) -> Metric:
+        facts = {each: str(getattr(plan, each)) for each in ("kind", "device", "name", "dtype", "reason")}
+        return InfoMetricFamily(f"{self._service}_device", "The device and why it was chosen.", facts)
 
     def _driver(self, figures: GpuFigures) -> Iterator[Metric]:
         told = {
@@ -151,7 +152,7 @@ class StateCollector(Collector):
                 yield self._gauge(name, documentation, value)
 
     def _memory(self, status: ResidencyStatus) -> Iterator[Metric]:
-        yield self._gauge("budget_bytes", "Bytes that weights may take.", self._plan.budget_bytes)
+        yield self._gauge("budget_bytes", "Bytes that weights may take.", status.budget_bytes)
         yield self._gauge("used_bytes", "Bytes of weights on the device.", status.used_bytes)
         yield self._gauge("host_budget_bytes", "Bytes that evicted weights may take.", status.host_budget_bytes)
         yield self._gauge("host_used_bytes", "Bytes of weights kept in host memory.", status.host_used_bytes)
@@ -172,13 +173,10 @@ class StateCollector(Collector):
 def export_state(
     service: str,
     registry: CollectorRegistry,
-    plan: DevicePlan,
+    device: CurrentDevice,
     admission: Admission,
     residency: Residency[Any],
-    worker: DeviceWorker | None = None,
-    gpu: Gpu | None = None,
+    worker: DeviceWorker,
 ) -> None:
-    """Export the device of a service as `<service>_device_info`, and the state of all that waits for it."""
-    facts = {"kind": plan.kind, "device": plan.device, "name": plan.name, "dtype": plan.dtype, "reason": plan.reason}
-    export_info(registry, f"{service}_device", "The device and why it was chosen.", facts)
-    registry.register(StateCollector(service, plan, admission, residency, worker, gpu))
+    """Export the device of a service, as `<service>_device_info` and more, and the state of all that waits for it."""
+    registry.register(StateCollector(service, device, admission, residency, worker))

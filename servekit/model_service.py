@@ -15,7 +15,7 @@ from atelier.models.v1 import model_service_pb2 as wire
 from atelier.models.v1 import model_service_pb2_grpc, models_pb2
 from servekit.admission import Admission
 from servekit.clock import Clock, SystemClock
-from servekit.device import DevicePlan
+from servekit.device import CurrentDevice, DevicePlan
 from servekit.errors import InvalidRequest, Violation
 from servekit.events import EventStream, produced
 from servekit.residency import ModelState, ModelStatus, Residency, UnknownModel
@@ -52,7 +52,7 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
         *,
         residency: Residency[Any],
         admission: Admission,
-        plan: DevicePlan,
+        device: CurrentDevice,
         weights: Mapping[str, str] | None = None,
         libraries: Mapping[str, str] | None = None,
         clock: Clock | None = None,
@@ -62,7 +62,7 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
         self._models = {model.id: model for model in models}
         self._residency = residency
         self._admission = admission
-        self._plan = plan
+        self._device = device
         self._weights = weights or {}
         self._libraries = libraries or {}
         self._clock = clock or SystemClock()
@@ -117,7 +117,7 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
         return wire.GetStatusResponse(
             service=self._service,
             version=self._version,
-            device=device_message(self._plan, memory.used_bytes),
+            device=device_message(self._device.plan, memory.used_bytes),
             queued=self._admission.queued,
             running=self._admission.running,
             queue_eta_seconds=self._admission.eta_s(),

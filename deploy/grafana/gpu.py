@@ -3,12 +3,11 @@
 from deploy.grafana.model import Dashboard, Panel, Query, Row, Thresholds, increase, of, rate, total
 
 _SERVICES = ("imagegen", "rewrite", "voice")
-_WITH_THREAD = ("imagegen", "rewrite")
 _ON_DEVICE = 'tier="device"'
 
 
 def _driver(title: str, unit: str, figure: str, thresholds: Thresholds = ()) -> Panel:
-    queries = tuple(Query(of(f"{each}_{figure}"), "{{pod}}") for each in _WITH_THREAD)
+    queries = tuple(Query(of(f"{each}_{figure}"), "{{pod}}") for each in _SERVICES)
     return Panel(title, unit, queries, thresholds=thresholds, may_be_empty=True)
 
 
@@ -91,20 +90,18 @@ GPU = Dashboard(
                 Panel(
                     "Share of the time the device thread works",
                     "percentunit",
-                    tuple(
-                        Query(rate(f"{each}_device_busy_seconds_total", by="pod"), "{{pod}}") for each in _WITH_THREAD
-                    ),
+                    tuple(Query(rate(f"{each}_device_busy_seconds_total", by="pod"), "{{pod}}") for each in _SERVICES),
                     thresholds=((0.95, "yellow"),),
                 ),
                 Panel(
                     "Jobs per second",
                     "short",
-                    tuple(Query(rate(f"{each}_device_jobs_total", by="pod"), "{{pod}}") for each in _WITH_THREAD),
+                    tuple(Query(rate(f"{each}_device_jobs_total", by="pod"), "{{pod}}") for each in _SERVICES),
                 ),
                 Panel(
                     "Jobs that wait for the device thread",
                     "short",
-                    tuple(Query(total(f"{each}_device_queue_depth", by="pod"), "{{pod}}") for each in _WITH_THREAD),
+                    tuple(Query(total(f"{each}_device_queue_depth", by="pod"), "{{pod}}") for each in _SERVICES),
                 ),
             ),
         ),

@@ -125,6 +125,13 @@ VOICE = Dashboard(
                     thresholds=((1, "red"),),
                     may_be_empty=True,
                 ),
+                Panel(
+                    "Share of the time the device thread works",
+                    "percentunit",
+                    (Query(rate("voice_device_busy_seconds_total", by="pod"), "{{pod}}"),),
+                    thresholds=((0.95, "yellow"),),
+                    description="All of XTTS runs there; without it only a heartbeat does.",
+                ),
             ),
         ),
     ),

@@ -1,7 +1,8 @@
 """Which device, which dtype, how many threads and bytes, and why. Torch is imported inside functions only."""
 
 from servekit.device.arch import ArchVerdict, serves
-from servekit.device.gpu import Gpu, GpuFigures, find_gpu
+from servekit.device.current import CurrentDevice
+from servekit.device.gpu import Gpu, GpuFigures
 from servekit.device.host_tier import ModuleHostTier, host_budget_bytes
 from servekit.device.memory import activate, exercise, free_bytes, out_of_memory_as, release_unused, require_bytes
 from servekit.device.plan import DevicePlan, DeviceUnavailable, plan_device
@@ -9,6 +10,7 @@ from servekit.device.tensors import weight_bytes
 
 __all__ = [
     "ArchVerdict",
+    "CurrentDevice",
     "DevicePlan",
     "DeviceUnavailable",
     "Gpu",
@@ -16,7 +18,6 @@ __all__ = [
     "ModuleHostTier",
     "activate",
     "exercise",
-    "find_gpu",
     "free_bytes",
     "host_budget_bytes",
     "out_of_memory_as",

@@ -13,7 +13,15 @@ from servekit.admission import Admission
 from servekit.app import App
 from servekit.channels import Link
 from servekit.clock import SystemClock
-from servekit.device import DevicePlan, ModuleHostTier, activate, exercise, find_gpu, host_budget_bytes, plan_device
+from servekit.device import (
+    CurrentDevice,
+    DevicePlan,
+    ModuleHostTier,
+    activate,
+    exercise,
+    host_budget_bytes,
+    plan_device,
+)
 from servekit.heartbeat import Heartbeat
 from servekit.metrics import new_registry
 from servekit.model_metrics import export_state
@@ -85,10 +93,11 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     )
     tokenizers = Tokenizers(catalog, store)
     generate = _generate(settings, catalog, offered, admission, residency, attempts, metrics, tokenizers, chosen)
-    models = _model_servicer(catalog, offered, admission, residency, plan)
+    device = CurrentDevice(plan)
+    models = _model_servicer(catalog, offered, admission, residency, device)
     metrics.expect({model: catalog.get(model).fallback for model in offered})
     metrics.models.expect({catalog.get(model).weights for model in offered})
-    export_state(SERVICE, registry, plan, admission, residency, worker, find_gpu(plan))
+    export_state(SERVICE, registry, device, admission, residency, worker)
     life = Life(worker, residency, safety, rewriter, _warm(settings, catalog, offered), plan, hidden, chosen)
 
     def register(server: grpc.aio.Server) -> list[str]:
@@ -152,7 +161,11 @@ def _generate(
 
 
 def _model_servicer(
-    catalog: Catalog, offered: frozenset[str], admission: Admission, residency: Residency[Batcher], plan: DevicePlan
+    catalog: Catalog,
+    offered: frozenset[str],
+    admission: Admission,
+    residency: Residency[Batcher],
+    device: CurrentDevice,
 ) -> ModelServicer:
     return ModelServicer(
         SERVICE,
@@ -160,7 +173,7 @@ def _model_servicer(
         [to_model(row) for row in catalog.models.values() if row.id in offered],
         residency=residency,
         admission=admission,
-        plan=plan,
+        device=device,
         weights={row.id: row.weights for row in catalog.models.values()},
         libraries=_versions(),
     )

@@ -13,7 +13,7 @@ from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
 from servekit.admission import Admission
 from servekit.app import App
 from servekit.clock import SystemClock
-from servekit.device import DevicePlan, activate, exercise, find_gpu, plan_device
+from servekit.device import CurrentDevice, DevicePlan, activate, exercise, plan_device
 from servekit.device.host import usable_memory
 from servekit.heartbeat import Heartbeat
 from servekit.metrics import new_registry
@@ -66,17 +66,18 @@ def build(settings: RewriteSettings) -> App:
     model = _language_model(settings, row, residency, worker, metrics)
     admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
     rewrite_servicer = _servicer(settings, row, Consultant(model, metrics), rules, rule_set, admission, metrics)
+    device = CurrentDevice(plan)
     model_servicer = ModelServicer(
         SERVICE,
         VERSION,
         [_message(each, default=each.id == row.id) for each in catalog.models.values()],
         residency=residency,
         admission=admission,
-        plan=plan,
+        device=device,
         libraries=_libraries(),
     )
     metrics.expect(catalog.models)
-    export_state("rewrite", registry, plan, admission, residency, worker, find_gpu(plan))
+    export_state("rewrite", registry, device, admission, residency, worker)
     life = _Life(worker, residency, model, row, plan)
 
     def register(server: grpc.aio.Server) -> Sequence[str]:

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -17,13 +17,15 @@ from atelier.voice.v1 import voice_service_pb2, voice_service_pb2_grpc
 from servekit.admission import Admission
 from servekit.app import App
 from servekit.clock import SystemClock
-from servekit.device import DevicePlan
+from servekit.device import CurrentDevice, DevicePlan, exercise
 from servekit.device.host import usable_cores, usable_memory
+from servekit.heartbeat import Heartbeat
 from servekit.metrics import new_registry
 from servekit.model_metrics import export_state
 from servekit.model_service import WATCH_METHOD, ModelServicer
 from servekit.residency import ModelSpec, Residency
 from servekit.tracing import from_environment
+from servekit.worker import DeviceWorker
 from services.voice import catalog as catalogs
 from services.voice import families
 from services.voice.catalog import Catalog, ModelRow
@@ -32,7 +34,7 @@ from services.voice.checks.audio import Inspector
 from services.voice.clones import Clones
 from services.voice.cloning import Cloning
 from services.voice.convert import Reader
-from services.voice.domain import Utterance, VoiceUnusable
+from services.voice.domain import Placement, Utterance, VoiceUnusable
 from services.voice.encoders.factory import Encoders
 from services.voice.engines.loader import EngineLoader
 from services.voice.metrics import VoiceMetrics
@@ -59,7 +61,7 @@ def build(settings: VoiceSettings) -> App:
     voices, models = _voices(parts), _models(parts)
     life = _Life(parts, _warm(settings, parts.catalog))
     parts.metrics.expect(parts.catalog.rows)
-    export_state(SERVICE, registry, parts.plan, parts.admission, parts.residency)
+    export_state(SERVICE, registry, parts.device, parts.admission, parts.residency, parts.worker)
 
     def register(server: grpc.aio.Server) -> list[str]:
         voice_service_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
@@ -73,6 +75,7 @@ def build(settings: VoiceSettings) -> App:
         stop=life.stop,
         lasting=[WATCH_METHOD],
         tracing=from_environment(SERVICE, VERSION),
+        heartbeat=Heartbeat(parts.beat, clock=SystemClock(), stalled_after_s=settings.stalled_after_s),
     )
 
 
@@ -85,6 +88,9 @@ class _Parts:
     families: Mapping[str, Family]
     capabilities: Mapping[str, Capabilities]
     plan: DevicePlan
+    """The device until an engine has chosen one."""
+    device: CurrentDevice
+    worker: DeviceWorker
     metrics: VoiceMetrics
     residency: Residency[Engine]
     admission: Admission
@@ -93,10 +99,15 @@ class _Parts:
     clones: Clones
     codecs: Executor
 
+    async def beat(self) -> None:
+        """Take a turn on the device thread, and use the device that an engine has chosen, if one has."""
+        await self.worker.run(lambda _: None if self.device.plan is self.plan else exercise(self.device.plan))
+
 
 def _parts(settings: VoiceSettings, metrics: VoiceMetrics) -> _Parts:
     catalog, plan = catalogs.load(settings.catalog_file, families=families.names()), _plan(settings)
-    made = _families(settings, catalog, plan, metrics)
+    device, worker = CurrentDevice(plan), DeviceWorker("voice-device")
+    made = _families(settings, catalog, device, worker, metrics)
     codecs = ThreadPoolExecutor(plan.threads, thread_name_prefix="voice-codec")
     store = DiskVoices(settings.voices_dir, most=settings.voices_per_caller)
     return _Parts(
@@ -105,6 +116,8 @@ def _parts(settings: VoiceSettings, metrics: VoiceMetrics) -> _Parts:
         families=made,
         capabilities={row.id: made[row.family].capabilities(row.spec) for row in catalog.rows.values()},
         plan=plan,
+        device=device,
+        worker=worker,
         metrics=metrics,
         residency=_residency(settings, catalog, made, plan, metrics),
         admission=Admission(capacity=settings.max_streams, queue_limit=settings.queue_limit),
@@ -160,7 +173,7 @@ def _models(parts: _Parts) -> ModelServicer:
         [_model(row, parts.capabilities[row.id]) for row in parts.catalog.rows.values()],
         residency=parts.residency,
         admission=parts.admission,
-        plan=parts.plan,
+        device=parts.device,
         libraries={name: version(name) for name in _LIBRARIES},
     )
 
@@ -176,6 +189,7 @@ class _Life:
         """Ask the engines for their voices and load the warm ones."""
         parts = self.parts
         logger.info("device %s", parts.plan.describe())
+        await parts.worker.start()
         for row in parts.catalog.rows.values():
             parts.book.add(row.id, await parts.families[row.family].roster(row.spec))
         with suppress(VoiceUnusable):  # logged; all else works without it
@@ -194,21 +208,31 @@ class _Life:
     async def stop(self) -> None:
         """End the engines."""
         await self.parts.residency.close()
+        await self.parts.worker.close()
         self.parts.codecs.shutdown()
 
 
-def _families(settings: VoiceSettings, catalog: Catalog, plan: DevicePlan, metrics: VoiceMetrics) -> dict[str, Family]:
+def _families(
+    settings: VoiceSettings, catalog: Catalog, device: CurrentDevice, worker: DeviceWorker, metrics: VoiceMetrics
+) -> dict[str, Family]:
+    plan = device.plan
+
+    def placed(place: Placement) -> None:
+        metrics.placed(place.model, place.mode, place.before)
+        device.change(replace(place.plan, total_bytes=plan.total_bytes, budget_bytes=plan.budget_bytes))
+
     own: dict[str, dict[str, Any]] = {
         "espeak": {"workers": settings.espeak_workers, "buffer_ms": settings.espeak_buffer_ms},
         "piper": {"workers": settings.piper_workers},
         "xtts": {
+            "worker": worker,
             "device": settings.xtts_device,
             "dtype": settings.xtts_dtype,
             "batch": settings.xtts_batch,
             "threads": plan.threads,
             "agreed": settings.coqui_tos_agreed,
             "models_dir": settings.models_dir,
-            "on_placed": lambda place: metrics.placed(place.model, place.mode, place.before),
+            "on_placed": placed,
         },
     }
     names = {row.family for row in catalog.rows.values()}

@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.device import DevicePlan
 from servekit.errors import AlreadyExists, NotFound, PermissionDenied, PreconditionFailed
 
 Samples = NDArray[np.float32]
@@ -131,7 +132,8 @@ class Placement:
     model: str
     mode: str
     """The engine's own word for it."""
-    reason: str
+    plan: DevicePlan
+    """The device that does most of its work, with the reason for the mode."""
     before: str = ""
     """The mode that failed; empty if this is the first."""
 

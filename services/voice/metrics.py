@@ -51,6 +51,7 @@ class VoiceMetrics:
         self._mode_fallbacks = self._counter(
             "voice_engine_mode_fallbacks_total", "Device modes that failed at run time.", "before", "mode"
         )
+        self._places: dict[str, str] = {}
         self.models = ModelMetrics("voice", registry)
 
     def expect(self, models: Collection[str]) -> None:
@@ -64,8 +65,10 @@ class VoiceMetrics:
 
     def placed(self, model: str, mode: str, before: str) -> None:
         """Take note of the mode in which an engine runs, and of the one that failed, if any; from any thread."""
+        if (last := self._places.get(model)) is not None:
+            self._mode.labels(model, last).set(0)
+        self._places[model] = mode
         if before:
-            self._mode.labels(model, before).set(0)
             self._mode_fallbacks.labels(model, before, mode).inc()
         self._mode.labels(model, mode).set(1)
 

@@ -59,6 +59,8 @@ class VoiceSettings(ServerSettings):
     """Where XTTS runs; `auto` probes the GPU operation by operation, `layers` computes the heavy layers on the CPU."""
     xtts_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of XTTS's GPT; its vocoder stays in float32."""
+    stalled_after_s: float = Field(default=600.0, gt=0)
+    """Seconds a trivial task may wait for the device of XTTS before liveness checks fail; longer than its loading."""
     xtts_batch: int = Field(default=4, ge=1, le=64)
     """Sentences that XTTS speaks together, of one text or several, a token of each at a time; more wait."""
     coqui_tos_agreed: bool = Field(

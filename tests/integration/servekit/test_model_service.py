@@ -18,7 +18,7 @@ from atelier.models.v1 import models_pb2
 from atelier.models.v1.model_service_pb2_grpc import ModelServiceStub
 from servekit.admission import Admission
 from servekit.app import App
-from servekit.device import DevicePlan
+from servekit.device import CurrentDevice, DevicePlan
 from servekit.model_service import WATCH_METHOD, ModelServicer
 from servekit.residency import Loaded, ModelSpec, OnProgress, Residency
 from servekit.settings import ServerSettings
@@ -98,7 +98,7 @@ async def studio() -> AsyncIterator[Studio]:
         CATALOG,
         residency=residency,
         admission=admission,
-        plan=PLAN,
+        device=CurrentDevice(PLAN, lambda _: None),
         weights={"sdxl_refined": "sdxl"},
         libraries={"torch": "2.13.0"},
     )

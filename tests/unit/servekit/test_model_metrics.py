@@ -1,10 +1,11 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from servekit.admission import Admission
-from servekit.device import DevicePlan, Gpu, GpuFigures
+from servekit.device import CurrentDevice, DevicePlan, Gpu, GpuFigures
 from servekit.model_metrics import ModelMetrics, export_state
 from servekit.residency import (
     EvictReason,
@@ -18,7 +19,7 @@ from servekit.residency import (
     Residency,
     ResidencyEvent,
 )
-from servekit.worker import CancelToken
+from servekit.worker import CancelToken, DeviceWorker
 
 PLAN = DevicePlan("cpu", "cpu", "a CPU", "float32", None, (), 1, 1000, 900, "it is there")
 ROOM = ModelEvicted("a", EvictReason.ROOM, 2.0, 100, age_s=40.0, host_bytes=30, wanted_by="b")
@@ -59,7 +60,7 @@ def test_work_without_room_is_counted(registry: CollectorRegistry) -> None:
 async def test_the_state_is_read_when_it_is_asked_for(registry: CollectorRegistry) -> None:
     admission = Admission(capacity=2, queue_limit=7)
     residency: Residency[Any] = Residency([ModelSpec("a", 100)], loader=None, budget_bytes=900)  # type: ignore[arg-type]
-    export_state("toy", registry, PLAN, admission, residency)
+    export_state("toy", registry, CurrentDevice(PLAN), admission, residency, DeviceWorker("toy"))
     assert registry.get_sample_value("toy_running") == 0
     async with admission.admit("a"):
         assert registry.get_sample_value("toy_running") == 1
@@ -72,7 +73,7 @@ async def test_bytes_are_told_by_model_and_tier(registry: CollectorRegistry) -> 
     admission, shelf = Admission(capacity=2, queue_limit=7), Shelf()
     specs = [ModelSpec("a", 100), ModelSpec("b", 100)]
     residency = Residency(specs, shelf, budget_bytes=150, host=shelf, host_budget_bytes=300)
-    export_state("toy", registry, PLAN, admission, residency)
+    export_state("toy", registry, CurrentDevice(PLAN), admission, residency, DeviceWorker("toy"))
     await residency.load("a")
     await residency.load("b")
     bytes_of = {
@@ -110,7 +111,8 @@ async def test_what_the_driver_says_of_a_gpu_is_told(registry: CollectorRegistry
             return GpuFigures(30, 70, 0.5, None)
 
     residency: Residency[Any] = Residency([], loader=None, budget_bytes=900)  # type: ignore[arg-type]
-    export_state("toy", registry, PLAN, Admission(capacity=1, queue_limit=1), residency, gpu=Busy(None, None))
+    device = CurrentDevice(PLAN, lambda _: Busy(None, None))
+    export_state("toy", registry, device, Admission(capacity=1, queue_limit=1), residency, DeviceWorker("toy"))
     assert registry.get_sample_value("toy_gpu_used_bytes") == 30
     assert registry.get_sample_value("toy_gpu_free_bytes") == 70
     assert registry.get_sample_value("toy_gpu_utilisation_ratio") == 0.5
@@ -119,6 +121,22 @@ async def test_what_the_driver_says_of_a_gpu_is_told(registry: CollectorRegistry
 
 async def test_the_device_says_why_it_was_chosen(registry: CollectorRegistry) -> None:
     residency: Residency[Any] = Residency([], loader=None, budget_bytes=900)  # type: ignore[arg-type]
-    export_state("toy", registry, PLAN, Admission(capacity=1, queue_limit=1), residency)
+    device = CurrentDevice(PLAN)
+    export_state("toy", registry, device, Admission(capacity=1, queue_limit=1), residency, DeviceWorker("toy"))
     facts = {"kind": "cpu", "device": "cpu", "name": "a CPU", "dtype": "float32", "reason": "it is there"}
     assert registry.get_sample_value("toy_device_info", facts) == 1
+    device.change(replace(PLAN, reason="the other was lost"))
+    assert registry.get_sample_value("toy_device_info", facts) is None
+    assert registry.get_sample_value("toy_device_info", facts | {"reason": "the other was lost"}) == 1
+
+
+async def test_the_device_thread_is_measured(registry: CollectorRegistry) -> None:
+    residency: Residency[Any] = Residency([], loader=None, budget_bytes=900)  # type: ignore[arg-type]
+    worker = DeviceWorker("toy")
+    export_state("toy", registry, CurrentDevice(PLAN), Admission(capacity=1, queue_limit=1), residency, worker)
+    await worker.start()
+    await worker.run(lambda _: None)
+    await worker.close()
+    assert registry.get_sample_value("toy_device_jobs_total") == 1
+    assert (registry.get_sample_value("toy_device_busy_seconds_total") or 0) > 0
+    assert registry.get_sample_value("toy_device_queue_depth") == 0

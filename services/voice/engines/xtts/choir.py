@@ -26,10 +26,10 @@ Place = Callable[[Mode], Placed]
 class Choir:
     """Speaks in one device mode until that fails, then in the next; nobody who listens notices.
 
-    `on_fallback` is told the mode that takes over.
+    `on_fallback` is told the placement that takes over.
     """
 
-    def __init__(self, placed: Placed, place: Place, on_fallback: Callable[[Mode], None]) -> None:
+    def __init__(self, placed: Placed, place: Place, on_fallback: Callable[[Placed], None]) -> None:
         self.placed = placed
         self.rows: list[Row] = []
         """Those that the GPT goes on with."""
@@ -96,7 +96,7 @@ class Choir:
         logger.warning("XTTS falls back: %s", following.reason)
         self.placed = self._place(following)
         self._gpt = GptBatch(self.placed.gpt)
-        self._on_fallback(following)
+        self._on_fallback(self.placed)
         self._attempt(self._resume)
 
     def _resume(self) -> None:

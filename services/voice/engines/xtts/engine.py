@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from servekit.device import DevicePlan
 from servekit.errors import ModelUnavailable
-from servekit.worker import CancelToken, DeviceWorker
+from servekit.worker import DeviceWorker
 from services.voice.domain import Clip, EngineSpec, Latents, Piece, Placement, Roster, Utterance
 from services.voice.engines.xtts import languages
 from services.voice.engines.xtts.probes import Gpu, find_gpu
@@ -19,7 +20,6 @@ from services.voice.ports import Capabilities
 
 if TYPE_CHECKING:
     from services.voice.engines.xtts.instrument import Instrument
-    from services.voice.engines.xtts.modes import Mode
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _PACKAGES = ("TTS", "torchaudio", "torchcodec")
 
 
 class Family:
-    """XTTS engines.
+    """XTTS engines, all on the one thread of `worker`, which whoever made it starts and closes.
 
     `device` is a mode of `modes.py` or `auto`, `dtype` the GPT's or `auto`, `batch` how many sentences are spoken at
     once. `agreed` tells that the licence of the weights was agreed to, so that they may be downloaded. `on_placed` is
@@ -37,6 +37,7 @@ class Family:
     def __init__(
         self,
         *,
+        worker: DeviceWorker,
         device: str,
         dtype: str,
         batch: int,
@@ -46,6 +47,7 @@ class Family:
         on_placed: Callable[[Placement], None],
         find_gpu: Callable[[], Gpu] = find_gpu,
     ) -> None:
+        self._worker = worker
         self._device = device
         self._dtype = dtype
         self._batch = batch
@@ -72,7 +74,7 @@ class Family:
         folder = self._checkpoint(spec).local() if _is_installed() else None
         if folder is None:
             return roster(spec, shipped())
-        return roster(spec, await _on_thread(partial(_speaker_names, folder)))
+        return roster(spec, await self._worker.run(lambda _: _speaker_names(folder)))
 
     async def load(self, spec: EngineSpec) -> "XttsEngine":
         """Load a checkpoint, downloading it if its licence was agreed to. Raises `ModelUnavailable`."""
@@ -80,20 +82,14 @@ class Family:
             raise ModelUnavailable(
                 "XTTS is not installed; install the extra `xtts` of atelier-studio (docs/architecture/08-voice.md)"
             )
-        worker = DeviceWorker(f"xtts-{spec.model}")
-        await worker.start()
-        try:
-            instrument = await worker.run(partial(self._load, spec))
-        except BaseException:
-            await worker.close(drain=False)
-            raise
-        return XttsEngine(worker, instrument, batch=self._batch)
+        folder = await _fetched(self._checkpoint(spec))
+        instrument = await self._worker.run(lambda _: self._load(spec, folder))
+        return XttsEngine(self._worker, instrument, batch=self._batch)
 
     def _checkpoint(self, spec: EngineSpec) -> Checkpoint:
         return Checkpoint(spec.source, agreed=self._agreed, models_dir=self._models_dir)
 
-    def _load(self, spec: EngineSpec, token: CancelToken) -> "Instrument":
-        folder = self._checkpoint(spec).fetch(token)
+    def _load(self, spec: EngineSpec, folder: Path) -> "Instrument":
         logger.info("%s: %s", spec.model, LICENCE)
         from services.voice.engines.xtts.instrument import load
 
@@ -106,12 +102,12 @@ class Family:
             on_mode=partial(self._tell, spec.model),
         )
 
-    def _tell(self, model: str, mode: "Mode", before: str) -> None:
-        self._on_placed(Placement(model, mode.name, mode.reason, before))
+    def _tell(self, model: str, mode: str, plan: DevicePlan, before: str) -> None:
+        self._on_placed(Placement(model, mode, plan, before))
 
 
 class XttsEngine:
-    """A loaded checkpoint with its thread. `batch` sentences are spoken at once, more wait in the order of arrival."""
+    """A loaded checkpoint. `batch` sentences are spoken at once, more wait in the order of arrival."""
 
     def __init__(self, worker: DeviceWorker, instrument: "Instrument", *, batch: int) -> None:
         from services.voice.engines.xtts.stage import Stage
@@ -139,13 +135,12 @@ class XttsEngine:
         return await self._worker.run(lambda _: self._instrument.clone(clip))
 
     async def close(self) -> None:
-        """Stop, forget the weights and end the thread."""
+        """Stop and forget the weights."""
         from services.voice.engines.xtts.instrument import release
 
         await self._stage.close()
         del self._instrument, self._stage
         await self._worker.run(lambda _: release())
-        await self._worker.close()
 
 
 def _is_installed() -> bool:
@@ -162,11 +157,11 @@ def _speaker_names(folder: Path) -> tuple[str, ...]:
         return ()
 
 
-async def _on_thread(work: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
-    """Run what imports torch on a device thread of its own."""
-    worker = DeviceWorker("xtts-roster")
+async def _fetched(checkpoint: Checkpoint) -> Path:
+    """Return the folder of a checkpoint, downloaded on a thread of its own: the device serves others meanwhile."""
+    worker = DeviceWorker("xtts-fetch")
     await worker.start()
     try:
-        return await worker.run(lambda _: work())
+        return await worker.run(checkpoint.fetch)
     finally:
         await worker.close()

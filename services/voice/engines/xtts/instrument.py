@@ -3,13 +3,15 @@
 import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from servekit.device import DevicePlan, activate, out_of_memory_as, plan_device
+from servekit.device.plan import DType
 from servekit.errors import EngineFailure, ModelUnavailable
 from services.voice.domain import Clip, Latents, Utterance
 from services.voice.engines.xtts import checkpoint, conditioning, speakers
@@ -60,9 +62,9 @@ def load(
     dtype: str,
     threads: int,
     gpu: Gpu,
-    on_mode: Callable[[Mode, str], None],
+    on_mode: Callable[[str, DevicePlan, str], None],
 ) -> Instrument:
-    """Load a checkpoint in the best mode there is; `on_mode` is told each mode it runs in, and the one before.
+    """Load a checkpoint in the best mode there is; `on_mode` is told each mode, its device, and the mode before.
 
     `requested` and `dtype` may be `auto`. Raises `ModelUnavailable` and `DeviceOutOfMemory`.
     """
@@ -71,8 +73,12 @@ def load(
     mode = choose(requested, gpu.device, gpu.report)
     place = partial(_place, folder, plan, "float32" if gpu.report.get("bfloat16") else "bfloat16", dtype)
     placed = _placed(place, mode)
-    on_mode(placed.mode, "")
-    choir = Choir(placed, place, lambda following: on_mode(following, mode.name))
+
+    def tell(placed: Placed, before: str) -> None:
+        on_mode(placed.mode.name, _plan_of(placed, plan), before)
+
+    tell(placed, "")
+    choir = Choir(placed, place, lambda following: tell(following, mode.name))
     reader = Reader(placed.model.tokenizer, placed.facts.text_limit)
     return Instrument(choir, reader, speakers.read(folder))
 
@@ -82,6 +88,16 @@ def release() -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def _plan_of(placed: Placed, plan: DevicePlan) -> DevicePlan:
+    """Return the CPU's plan as the mode changes it."""
+    changed = replace(plan, dtype=cast(DType, str(placed.dtype).removeprefix("torch.")), reason=placed.mode.reason)
+    device = torch.device(placed.mode.device)
+    if device.type == CPU:
+        return changed
+    name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
+    return replace(changed, kind="cuda", device=str(device), name=name, capability=capability)
 
 
 def _placed(place: Callable[[Mode], Placed], mode: Mode) -> Placed:

@@ -40,6 +40,11 @@ class Mode:
     parked_on: str = ""
     """Whose memory keeps the weights while nobody speaks; empty if they stay where they run."""
 
+    @property
+    def device(self) -> str:
+        """The GPU if any part computes there, else the CPU."""
+        return next((each for each in (self.gpt, self.vocoder, self.encoder) if each != CPU), CPU)
+
 
 def on_cpu(reason: str) -> Mode:
     """Return the mode that always works."""

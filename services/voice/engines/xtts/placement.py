@@ -50,6 +50,7 @@ class Placed:
 
     def __init__(self, model: Any, mode: Mode, dtype: torch.dtype) -> None:
         self.mode = mode
+        self.dtype = dtype
         self.facts = Facts.of(model)
         self.model = model
         self.gpt = model.gpt

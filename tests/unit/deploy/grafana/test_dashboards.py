@@ -13,7 +13,7 @@ from deploy.grafana.export import FOLDER
 from deploy.grafana.model import Dashboard, filled
 from deploy.prometheus.operator import OUT, operator_rules
 from servekit.admission import Admission
-from servekit.device import DevicePlan, GpuFigures
+from servekit.device import CurrentDevice, DevicePlan, Gpu, GpuFigures
 from servekit.metrics import AccessMetrics, GrpcMetrics, LoopMetrics, new_registry
 from servekit.model_metrics import export_state
 from servekit.residency import Residency
@@ -44,7 +44,7 @@ NOT_SHOWN = {
 UNITS = {"short", "s", "bytes", "reqps", "percentunit", "celsius", "watt"}
 
 
-class Card:
+class Card(Gpu):
     """A GPU of which everything is known."""
 
     def read(self) -> GpuFigures:
@@ -62,14 +62,13 @@ def recorded() -> set[str]:
 
 def registries() -> Iterator[CollectorRegistry]:
     residency: Residency[object] = Residency([], loader=None, budget_bytes=1)  # type: ignore[arg-type]
-    admission, device = Admission(capacity=1, queue_limit=1), (DeviceWorker("device"), Card())
+    admission, device = Admission(capacity=1, queue_limit=1), CurrentDevice(PLAN, lambda _: Card(None, None))
     voices, pictures, words = new_registry("voice", "1"), new_registry("imagegen", "1"), new_registry("rewrite", "1")
     VoiceMetrics(voices)
     ImagegenMetrics(pictures)
     RewriteMetrics(words)
-    export_state("voice", voices, PLAN, admission, residency)
-    export_state("imagegen", pictures, PLAN, admission, residency, *device)  # type: ignore[arg-type]
-    export_state("rewrite", words, PLAN, admission, residency, *device)  # type: ignore[arg-type]
+    for prefix, registry in (("voice", voices), ("imagegen", pictures), ("rewrite", words)):
+        export_state(prefix, registry, device, admission, residency, DeviceWorker("device"))
     yield from (voices, pictures, words)
     router = new_registry("router", "1")
     RouterMetrics(router)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from recipes.random_xtts import TINY, save
+from servekit.worker import DeviceWorker
 from services.voice.domain import EngineSpec, Placement
 from services.voice.engines.xtts.engine import Family, XttsEngine
 from services.voice.engines.xtts.probes import Gpu
@@ -39,11 +40,20 @@ def placements() -> list[Placement]:
 
 
 @pytest.fixture
-def family(folder: Path, placements: list[Placement]) -> Callable[..., Family]:
+async def worker() -> AsyncIterator[DeviceWorker]:
+    """The device thread of the engines."""
+    worker = DeviceWorker("xtts")
+    await worker.start()
+    yield worker
+    await worker.close()
+
+
+@pytest.fixture
+def family(folder: Path, placements: list[Placement], worker: DeviceWorker) -> Callable[..., Family]:
     def make(device: str = "auto", gpu: Gpu | None = None, **changes: Any) -> Family:
         how: dict[str, Any] = {"dtype": "float32", "batch": 4, "threads": 1, "agreed": False}
         places = {"models_dir": folder.parent, "on_placed": placements.append, "find_gpu": lambda: gpu or Gpu()}
-        return Family(device=device, **(how | places | changes))
+        return Family(worker=worker, device=device, **(how | places | changes))
 
     return make
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from servekit.errors import EngineFailure, ModelUnavailable
+from servekit.worker import DeviceWorker
 from services.voice.domain import EngineSpec, Placement, Samples
 from services.voice.engines.xtts.engine import Family, XttsEngine
 from services.voice.engines.xtts.parking import Parking
@@ -37,15 +38,18 @@ MODES = {
 @pytest.fixture(scope="module")
 def reference(folder: Path) -> Samples:
     """Return what is said on the CPU."""
-    gpu, how = Gpu(), {"device": "cpu", "dtype": "float32", "batch": 1, "threads": 1, "agreed": False}
-    family = Family(models_dir=folder.parent, on_placed=lambda _: None, find_gpu=lambda: gpu, **how)  # type: ignore[arg-type]
+    how: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch": 1, "threads": 1, "agreed": False}
 
     async def say() -> Samples:
+        worker = DeviceWorker("xtts")
+        await worker.start()
+        family = Family(worker=worker, models_dir=folder.parent, on_placed=lambda _: None, **how)
         engine = await family.load(EngineSpec(MODEL, MODEL))
         try:
             return await spoken(engine, TEXT)
         finally:
             await engine.close()
+            await worker.close()
 
     return asyncio.run(say())
 
@@ -55,6 +59,7 @@ async def test_it_says_the_same(name: str, load: Load, placements: list[Placemen
     engine = await load(*MODES[name])
     assert difference_db(await spoken(engine, TEXT), reference) < SAME_DB
     assert placements[-1].mode == name.partition(",")[0]
+    assert (placements[-1].plan.dtype, bool(placements[-1].plan.reason)) == ("float32", True)
 
 
 async def test_a_parked_model_clones_and_speaks_again_after_its_sleep(load: Load) -> None:
@@ -100,7 +105,7 @@ async def test_a_mode_that_fails_half_way_is_replaced_and_nobody_notices(
     Breaks(engine, after)
     assert difference_db(await spoken(engine, TEXT), reference) < SAME_DB
     assert (placements[-1].mode, placements[-1].before) == ("cpu", "cuda")
-    assert "illegal memory access" in placements[-1].reason
+    assert "illegal memory access" in placements[-1].plan.reason
 
 
 async def test_on_the_cpu_a_failure_is_one_and_the_next_text_is_spoken(load: Load) -> None:

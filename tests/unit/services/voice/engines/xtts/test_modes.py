@@ -35,13 +35,14 @@ def test_a_gpu_that_does_everything_gets_everything() -> None:
 def test_a_part_runs_where_all_its_operations_work(failed: str, on_gpu: set[str]) -> None:
     mode = choose("auto", GPU, report(failed))
     assert {part for part in NEEDS if getattr(mode, part) == GPU} == on_gpu
+    assert mode.device == GPU
     assert mode.name == ("cuda" if len(on_gpu) == 3 else "hybrid")
     assert len(on_gpu) == 3 or f"{failed} (no kernel image)" in mode.reason
 
 
 def test_a_gpu_that_only_copies_keeps_the_weights() -> None:
     mode = choose("auto", GPU, report(*ALL - {"copy"}))
-    assert (mode.name, mode.parked_on, mode.gpt) == ("hybrid", GPU, "cpu")
+    assert (mode.name, mode.parked_on, mode.gpt, mode.device) == ("hybrid", GPU, "cpu", "cpu")
     assert "no kernel image" in mode.reason
 
 
