@@ -3,7 +3,8 @@
 The ceiling is the engine in a process of its own, making full batches one after the other, with no server: measured
 before and after each round of the server, with 16 clients that ask again as soon as they have their picture. Then
 pictures are asked for at random moments (Poisson) at 70 % of the measured rate, by turns of the server as it is and of
-the same server batching whole pictures. All of it for two kinds of picture.
+the same server batching whole pictures. All of it for two kinds of picture. What that can save at best, `batching_sim`
+tells: it depends on what full batches gain, which on a CPU is little.
 """
 
 import asyncio

@@ -1,0 +1,41 @@
+"""The simulation behind `bench.batching_sim`, by hand."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from bench.batching_sim import Asked, Device, join_between_steps, whole_pictures
+
+How = Callable[[Sequence[Asked], Device], list[float]]
+FLAT = Device(each=0.0)
+"""A step takes a second, however many pictures share it."""
+
+
+@pytest.mark.parametrize("gain", [1.2, 4.0, 7.9])
+def test_a_device_gains_what_it_is_made_to_gain(gain: float) -> None:
+    device = Device.gaining(gain)
+
+    assert 8 * device.step(1) / device.step(8) == pytest.approx(gain)
+
+
+@pytest.mark.parametrize("how", [join_between_steps, whole_pictures])
+def test_pictures_far_apart_take_their_own_steps(how: How) -> None:
+    assert how([Asked(0.0, 4), Asked(100.0, 7)], FLAT) == [4.0, 7.0]
+
+
+def test_who_comes_in_between_joins_at_the_next_step() -> None:
+    assert join_between_steps([Asked(0.0, 4), Asked(1.5, 4)], FLAT) == [4.0, 4.5]
+
+
+def test_who_comes_in_between_waits_for_a_whole_picture() -> None:
+    assert whole_pictures([Asked(0.0, 4), Asked(1.5, 4)], FLAT) == [4.0, 6.5]
+
+
+def test_whole_pictures_of_other_steps_wait_for_a_batch_of_their_own() -> None:
+    assert whole_pictures([Asked(0.0, 1), Asked(0.5, 2), Asked(0.6, 3), Asked(0.7, 2)], FLAT) == pytest.approx(
+        [1.0, 2.5, 2.3, 5.4]
+    )
+
+
+def test_no_more_than_eight_run_at_once() -> None:
+    assert sorted(join_between_steps([Asked(0.0, 2) for _ in range(9)], FLAT)) == [2.0] * 8 + [4.0]
