@@ -1,7 +1,8 @@
 """What a request through imagegen takes longer than the same engine called directly; and how soon a cancel takes hold.
 
 One client, the bundled model, continuous batching as it ships. The servers are processes of their own; the engine in
-this one is loaded by the same code and makes the same picture: encode the prompt, denoise, decode, write the PNG.
+this one is loaded by the same code and makes the same picture: encode the prompt, denoise, decode, write the PNG (as
+Pillow does unless told otherwise; the server has zlib try less hard).
 Beside imagegen stands the least that a gRPC server can do with that engine. All three take turns, and what counts is
 the median of the differences within a turn. The model has one thread everywhere, so that the servers' own work has a
 core, as it has where the model runs on a GPU.
