@@ -36,7 +36,7 @@ def scenarios(minutes: float) -> dict[str, Scenario]:
         "killed": faults.killed,
         "slow-client": faults.slow_client,
         "idle-connections": faults.idle_connections,
-        "full-disk": faults.full_disk,
+        "full-disk": partial(faults.full_disk, folder=_LOGS),
         "clock-jump": partial(faults.clock_jump, folder=_LOGS),
         "rolling-restart": faults.rolling_restart,
     }

@@ -6,7 +6,9 @@ import resource
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from urllib.request import urlopen
 
 import grpc
 import psutil
@@ -14,6 +16,7 @@ import psutil
 from atelier.voice.v1 import voice_service_pb2
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from bench._figures import Figure, percentile
+from bench._soak.cloning import Cloning
 from bench._soak.fleet import REPLICATED, Fleet
 from bench._soak.load import KINDS, Load, Outcome
 from bench._soak.memory import resident
@@ -30,10 +33,8 @@ _LOOK_S = 5.0
 _IDLE = 1000
 _LONG_TEXT = "This sentence is here to make the audio long. " * 400
 FAKETIME = Path("/usr/lib", f"{platform.machine()}-linux-gnu", "faketime", "libfaketime.so.1")
-_DAY = 86_400
-_CLOCKED = ("router", "voice", "rewrite_llm")
-"""Services whose clock jumps. libfaketime makes every look at a clock slow, of which torch takes so many that imagegen
-takes minutes to start."""
+_MINUTE, _DAY = 60, 86_400
+_FULL = "FAILED_PRECONDITION"
 
 
 def failed(outcomes: Sequence[Outcome]) -> int:
@@ -134,38 +135,60 @@ async def idle_connections(fleet: Fleet, load: Load) -> list[Figure]:
     ]
 
 
-async def full_disk(fleet: Fleet, load: Load) -> list[Figure]:
-    """Let no service make any file longer, its log included, as on a full disk."""
-    began = time.monotonic()
-    pids = list(fleet.pids().values())
-    for pid in pids:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+async def full_disk(fleet: Fleet, load: Load, folder: Path) -> list[Figure]:
+    """Let no service make any file longer, its log included, as on a full disk; meanwhile, somebody makes a voice."""
+    cloning = await Cloning.begin(fleet, folder / "cloning")
+    await load.answered(tuple(KINDS), time.monotonic())
+    began, kept = time.monotonic(), cloning.files()
+    _let_files_grow(fleet, 1)
+    refused = await cloning.make("after")
     await asyncio.sleep(_LOOK_S)
-    for pid in pids:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    left = cloning.files() - kept
+    _let_files_grow(fleet, resource.RLIM_INFINITY)
+    made = not await cloning.make("after")
     during = load.since(began)
     return [
         Figure("full disk: requests that got an error", failed(during), "requests", len(during), "0"),
         Figure("full disk: wrong answers", wrong(during), "answers", len(during), "0"),
+        Figure("full disk: a new voice is refused, FAILED_PRECONDITION", refused == _FULL, "of 1", 1, "1"),
+        Figure("full disk: files that are left of it", left, "files", 1, "0"),
+        Figure("full disk: it can be made and heard when there is room", made, "of 1", 1, "1"),
     ]
+
+
+def _let_files_grow(fleet: Fleet, most_bytes: int) -> None:
+    for pid in fleet.pids().values():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 
 async def clock_jump(fleet: Fleet, load: Load, folder: Path) -> list[Figure]:
-    """Let the wall clock of services jump a day ahead and a day back."""
+    """Let the wall clock of every service jump a day ahead and a day back.
+
+    The offset is read once a second: reading it at each of the many looks at the clock would slow imagegen down.
+    """
     offset = folder / "clock"
     offset.write_text("+0\n")
-    fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset.resolve()), "FAKETIME_NO_CACHE": "1"}
-    fake |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    await asyncio.gather(*(fleet.restart(name, fake) for name in _CLOCKED))
+    fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset.resolve())}
+    fake |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1"}
+    await asyncio.gather(*(fleet.restart(name, fake) for name in SERVICES))
     await load.answered(tuple(KINDS), time.monotonic())
-    began = time.monotonic()
+    began, jumps = time.monotonic(), 0
     for jump in (_DAY, -_DAY):
         offset.write_text(f"{jump:+d}\n")
         await asyncio.sleep(_LOOK_S)
+        offsets = await asyncio.gather(*(asyncio.to_thread(_clock_s, fleet, name) for name in SERVICES))
+        jumps += sum(abs(each - time.time() - jump) < _MINUTE for each in offsets)
     during = load.since(began)
-    await asyncio.gather(*(fleet.restart(name, {"LD_PRELOAD": ""}) for name in _CLOCKED))
+    await asyncio.gather(*(fleet.restart(name, {"LD_PRELOAD": ""}) for name in SERVICES))
     await load.answered(tuple(KINDS), time.monotonic())
     return [
+        Figure("clock jump: jumps that services saw", jumps, "jumps", 1, str(2 * len(SERVICES))),
         Figure("clock jump: requests that got an error", failed(during), "requests", len(during), "0"),
         Figure("clock jump: wrong answers", wrong(during), "answers", len(during), "0"),
     ]
+
+
+def _clock_s(fleet: Fleet, name: str) -> float:
+    """Return the wall clock of a service, seconds since 1970: its metrics are sent with their date. Blocks."""
+    with urlopen(f"http://127.0.0.1:{fleet.studio.services[name].metrics_port}/metrics", timeout=10) as answer:
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp()
