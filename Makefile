@@ -96,7 +96,7 @@ images: packages-images ## build the four images with buildah, on a base made he
 	done
 	@buildah images | grep localhost/atelier/
 
-test-images: setup packages-images ## the built images: size, user, health check, drain (after `make images`; not in `make test`, it takes a builder)
+test-images: setup packages-images $(OPS)/.stamp ## the built images: size, user, health check, drain (after `make images`; not in `make test`, it takes a builder)
 	$(BIN)/pytest tests/images $(ARGS)
 
 test-unit: setup ## fast tests without torch

@@ -1,6 +1,7 @@
 """The life of a server process: bind, start, serve, drain, stop. `run` holds the only `asyncio.run`."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -160,6 +161,7 @@ def run(app: App) -> None:
     logs.configure(app.settings.log_level, app.settings.log_format)
     with asyncio.Runner(loop_factory=_loop_factory(app.settings)) as runner:
         code = runner.run(_serve_until_signalled(app))
+    gc.freeze()  # all is closed; looking for cycles among what torch has made takes the interpreter more than a second
     if code:
         sys.exit(code)
 
