@@ -17,18 +17,15 @@ from services.imagegen.domain import (
     Adjustment,
     Attempt,
     Cause,
-    Event,
     Job,
-    Loading,
     Pixels,
     Priority,
     Remedy,
-    Retry,
-    RewrittenPrompt,
     SafetyPolicy,
     Stage,
     Verdict,
 )
+from services.imagegen.events import Event, Loading, Retry, RewrittenPrompt
 from services.imagegen.ladder import EXPLANATIONS, next_remedy
 from services.imagegen.metrics import ImagegenMetrics
 from services.imagegen.plan import Plan, unread

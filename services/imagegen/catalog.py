@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from servekit.residency import UnknownModel
+from services.imagegen.domain import DecoderName
+from services.imagegen.step_cache import StepCache
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Capability = Literal["text_to_image", "image_to_image", "inpainting", "negative_prompt", "adapters"]
@@ -26,6 +28,8 @@ class Abilities:
     """True if another model may take the last steps."""
     ends_guidance: bool = False
     """True if the second pass of guidance can be left out of the last steps."""
+    decodes_tiny: bool = False
+    """True if a tiny autoencoder can make the picture of the latents."""
 
 
 class _Row(BaseModel):
@@ -122,6 +126,10 @@ class Usual(_Row):
     """Whether the refiner runs unless a request says."""
     guided: float = Field(default=1.0, gt=0, le=1)
     """Share of the steps, the first ones, that are guided by a second pass; the others take half as long."""
+    cache: StepCache | None = None
+    """Which steps are forecast from those before them instead of being computed. Unset: none."""
+    decoder: DecoderName = "full"
+    """Whether the row's own autoencoder makes the picture or its `tiny_vae`."""
 
 
 class ModelRow(Weights):
@@ -163,6 +171,12 @@ class ModelRow(Weights):
     """Whether the refiner runs unless a request says."""
     guided: float = Field(default=1.0, gt=0, le=1)
     """Share of the steps, the first ones, that are guided by a second pass."""
+    cache: StepCache | None = None
+    """Which steps are forecast from those before them instead of being computed. Unset: none."""
+    tiny_vae: Weights | None = None
+    """A diffusers `AutoencoderTiny` for the same latents, which tiers may decode with. Its bytes belong to `bytes`."""
+    decoder: DecoderName = "full"
+    """Whether the row's own autoencoder makes the picture or its `tiny_vae`."""
     on_cpu: Usual | None = None
     """What is usual on a CPU, where every step is dear; never more steps than elsewhere. Unset: as elsewhere."""
     fast: Usual | None = None
@@ -194,6 +208,17 @@ class ModelRow(Weights):
         return file.split("/", maxsplit=1)[0] not in {*self.without, *self.components}
 
     @property
+    def tiers(self) -> dict[str, Usual]:
+        """What takes the place of the row's defaults, by the name of the field that says so."""
+        found = {"on_cpu": self.on_cpu, "fast": self.fast, "best": self.best}
+        return {name: usual for name, usual in found.items() if usual is not None}
+
+    @property
+    def caches(self) -> bool:
+        """Tell whether some request may have steps forecast."""
+        return self.cache is not None or any(each.cache is not None for each in self.tiers.values())
+
+    @property
     def weights(self) -> str:
         """Id under which the weights are held: rows that differ only by adapters share one copy."""
         return self.base or self.id
@@ -217,7 +242,15 @@ class ModelRow(Weights):
         within = min(max(steps, self.steps.min), self.steps.max)
         refine = usual.refine if self.refiner is not None else self.refine
         span = self.steps.model_copy(update={"default": within})
-        return self.model_copy(update={"steps": span, "refine": refine, "guided": usual.guided})
+        return self.model_copy(
+            update={
+                "steps": span,
+                "refine": refine,
+                "guided": usual.guided,
+                "cache": usual.cache,
+                "decoder": usual.decoder,
+            }
+        )
 
     def can(self, capability: Capability) -> bool:
         """Tell whether the model has a capability."""
@@ -260,6 +293,8 @@ class Catalog:
         parts: dict[str, Weights] = {f"{base.id}.{name}": part for name, part in base.components.items()}
         if base.refiner is not None:
             parts[f"{base.id}.refiner"] = base.refiner
+        if base.tiny_vae is not None:
+            parts[f"{base.id}.tiny_vae"] = base.tiny_vae
         adapters = {f"adapter {each}": self.adapters[each] for each in row.adapters}
         return {base.id: base, **parts, **adapters}
 

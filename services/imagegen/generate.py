@@ -14,19 +14,8 @@ from servekit.residency import ModelState, Residency
 from services.imagegen.attempts import Accepted, Attempts, Course
 from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog, ModelRow
-from services.imagegen.domain import (
-    Attempt,
-    Blocked,
-    Choice,
-    Event,
-    GenerationRequest,
-    Picture,
-    Pixels,
-    PlanReady,
-    Preview,
-    Queued,
-    Summary,
-)
+from services.imagegen.domain import Attempt, Choice, GenerationRequest, Pixels
+from services.imagegen.events import Blocked, Event, Picture, PlanReady, Preview, Queued, Summary
 from services.imagegen.media import encode, encode_preview, record
 from services.imagegen.metrics import ImagegenMetrics
 from services.imagegen.plan import Limits, Plan, refit, resolve, unread
@@ -229,7 +218,7 @@ class Generate:
             eta_s=0.0 if pace is None else waits_s + pace * plan.work,
             resident=status.state is ModelState.READY,
             adjustments=plan.adjustments,
-            choices=self._choices[plan.row.id],
+            choices=(*self._choices[plan.row.id], *plan.choices),
         )
 
     def _summary(self, run: _Run, courses: list[Course]) -> Summary:

@@ -76,6 +76,8 @@ def record(
         "guided": job.guided,
         "seed": job.seed,
         "scheduler": job.scheduler,
+        "cache": asdict(job.cache) if job.cache else None,
+        "decoder": job.decoder,
         "strength": job.source.strength if job.source else None,
         "refined": job.refine,
         "adapters": {each.id: each.weight for each in job.adapters},

@@ -5,8 +5,16 @@ from dataclasses import dataclass, replace
 
 from servekit.errors import InvalidRequest, PermissionDenied, Violation
 from services.imagegen.catalog import AdapterRow, Catalog, ModelRow, Span
-from services.imagegen.domain import AdapterChoice, Adjustment, GenerationRequest, Job, Priority, SafetyPolicy
-from services.imagegen.tiers import at
+from services.imagegen.domain import (
+    AdapterChoice,
+    Adjustment,
+    Choice,
+    GenerationRequest,
+    Job,
+    Priority,
+    SafetyPolicy,
+)
+from services.imagegen.tiers import at, cache_with, corners
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,18 @@ class Plan:
 
     @property
     def work(self) -> float:
-        """Amount of work, proportional to time: steps x megapixels x forward passes, over all pictures."""
-        passes = 1 + self.first.guided if self.row.cfg == "true" and self.first.guidance > 1 else 1
-        share = self.first.source.strength if self.first.source else 1.0
-        return share * self.first.steps * self.first.width * self.first.height / 1e6 * passes * self.request.count
+        """Amount of work, proportional to time: forward passes x megapixels, over all pictures."""
+        job = self.first
+        steps = max(1, round(job.steps * job.source.strength)) if job.source else job.steps
+        guided = round(job.guided * steps) if self.row.cfg == "true" and job.guidance > 1 else 0
+        computed = range(steps) if job.cache is None else job.cache.computed(steps)
+        passes = sum(2 if step < guided else 1 for step in computed)
+        return passes * job.width * job.height / 1e6 * self.request.count
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Where the tier cuts corners, and why."""
+        return corners(self.row, self.request.tier, self.first)
 
     def job(self, index: int) -> Job:
         """Return the job of picture `index`."""
@@ -61,6 +77,7 @@ def resolve(
         raise PermissionDenied("this server does not let callers ignore the safety check")
     row, adjustments = at(row, request.tier)
     width, height = _size(request, row, limits, adjustments)
+    scheduler = request.scheduler or next(iter(row.schedulers), "")
     first = Job(
         prompt=request.prompt,
         negative_prompt=_negative(request, row, adjustments),
@@ -69,11 +86,13 @@ def resolve(
         steps=round(_clamped("steps", request.steps, row.steps, adjustments)),
         guidance=_clamped("guidance", request.guidance, row.guidance, adjustments),
         seed=random_seed() if request.seed is None else request.seed,
-        scheduler=request.scheduler or next(iter(row.schedulers), ""),
+        scheduler=scheduler,
         adapters=(*map(AdapterChoice, row.adapters), *request.adapters),
         source=request.source,
         refine=_refine(request, row, adjustments),
         guided=row.guided,
+        cache=cache_with(row, scheduler),
+        decoder=row.decoder,
         alone=request.exclusive_batch,
         preview_every=request.preview_every,
     )

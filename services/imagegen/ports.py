@@ -4,7 +4,8 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from services.imagegen.domain import Decoded, Job, Pixels, RewrittenPrompt, Verdict
+from services.imagegen.domain import Decoded, Job, Pixels, Verdict
+from services.imagegen.events import RewrittenPrompt
 
 
 class State(Protocol):
@@ -17,6 +18,10 @@ class State(Protocol):
     @property
     def total(self) -> int:
         """Denoising steps in all."""
+
+    @property
+    def forecasts(self) -> bool:
+        """True if the next step takes no forward pass: it needs no company and costs next to nothing."""
 
     @property
     def prompt_tokens(self) -> int:

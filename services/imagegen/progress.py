@@ -1,6 +1,6 @@
 """How far a request is. Pure."""
 
-from services.imagegen.domain import Progress
+from services.imagegen.events import Progress
 
 TELL_EVERY_S = 0.1
 """Seconds between two events of progress at least, as tqdm has it: a bar that moves oftener tells nobody more, and each

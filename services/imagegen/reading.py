@@ -109,7 +109,7 @@ def _cross_check(catalog: Catalog, families: Mapping[str, Abilities], where: Map
     models, adapters = ", ".join(catalog.models), ", ".join(catalog.adapters)
     mistakes = []
     for row in catalog.models.values():
-        found = [*_family_mistakes(row, families)]
+        found = [*_family_mistakes(row, families), *_decoder_mistakes(row, catalog)]
         for field, other in (("fallback", row.fallback), ("base", row.base)):
             if other and (other not in catalog.models or other == row.id):
                 found.append(f"{field}: {other!r} must be another model of the catalog: {models}")
@@ -141,14 +141,24 @@ def _family_mistakes(row: ModelRow, families: Mapping[str, Abilities]) -> list[s
         mistakes.append(f"capabilities: {row.family} cannot do {_listed(beyond)}; allowed are {allowed}")
     if row.refiner is not None and not abilities.refines:
         mistakes.append(f"refiner: {row.family} takes none")
+    if row.tiny_vae is not None and not abilities.decodes_tiny:
+        mistakes.append(f"tiny_vae: {row.family} takes none")
     mistakes += [f"{field}: {row.family} is guided to the end; allowed is 1" for field in _cut_short(row, abilities)]
     return mistakes
+
+
+def _decoder_mistakes(row: ModelRow, catalog: Catalog) -> list[str]:
+    """Return the fields that ask for a tiny autoencoder where the row's weights have none."""
+    base = catalog.models.get(row.weights, row)
+    wanted = {"decoder": row.decoder} | {f"{name}.decoder": usual.decoder for name, usual in row.tiers.items()}
+    missing = [field for field, decoder in wanted.items() if decoder == "tiny" and base.tiny_vae is None]
+    return [f"{field}: {base.id} has no tiny_vae, so allowed is full" for field in missing]
 
 
 def _cut_short(row: ModelRow, abilities: Abilities) -> list[str]:
     """Return the fields that end guidance before the last step where the engine cannot."""
     shares = {"guided": row.guided}
-    shares |= {f"{name}.guided": usual.guided for name in ("on_cpu", "fast", "best") if (usual := getattr(row, name))}
+    shares |= {f"{name}.guided": usual.guided for name, usual in row.tiers.items()}
     return [field for field, share in shares.items() if share < 1 and not abilities.ends_guidance]
 
 

@@ -7,7 +7,7 @@ from atelier.common.v1 import decision_pb2, types_pb2
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
 from atelier.models.v1 import models_pb2
 from servekit.chunks import split
-from services.imagegen import domain
+from services.imagegen import domain, events
 from services.imagegen.catalog import ModelRow
 
 _CAUSES = {
@@ -25,15 +25,15 @@ _REMEDIES = {
 }
 
 
-def to_responses(event: domain.Event, chunk_bytes: int) -> Iterator[image_service_pb2.GenerateResponse]:
+def to_responses(event: events.Event, chunk_bytes: int) -> Iterator[image_service_pb2.GenerateResponse]:
     """Yield the messages of an event: one, or a picture's header and its chunks."""
-    if isinstance(event, domain.Picture):
+    if isinstance(event, events.Picture):
         yield from _picture(event, chunk_bytes)
     else:
         yield _CONVERTERS[type(event)](event)
 
 
-def _picture(event: domain.Picture, chunk_bytes: int) -> Iterator[image_service_pb2.GenerateResponse]:
+def _picture(event: events.Picture, chunk_bytes: int) -> Iterator[image_service_pb2.GenerateResponse]:
     header = image_service_pb2.ImageHeader(
         index=event.index,
         media_type=event.format.value,
@@ -72,32 +72,32 @@ def _adjustment(adjustment: domain.Adjustment) -> types_pb2.Adjustment:
     )
 
 
-def _queued(event: domain.Queued) -> image_service_pb2.GenerateResponse:
+def _queued(event: events.Queued) -> image_service_pb2.GenerateResponse:
     queued = types_pb2.Queued(position=event.position, eta_seconds=event.eta_s)
     return image_service_pb2.GenerateResponse(queued=queued)
 
 
-def _loading(event: domain.Loading) -> image_service_pb2.GenerateResponse:
+def _loading(event: events.Loading) -> image_service_pb2.GenerateResponse:
     loading = types_pb2.Loading(model=event.model, fraction=event.fraction)
     return image_service_pb2.GenerateResponse(loading=loading)
 
 
-def _progress(event: domain.Progress) -> image_service_pb2.GenerateResponse:
+def _progress(event: events.Progress) -> image_service_pb2.GenerateResponse:
     progress = types_pb2.Progress(step=event.step, total=event.total, eta_seconds=event.eta_s)
     return image_service_pb2.GenerateResponse(progress=progress)
 
 
-def _preview(event: domain.Preview) -> image_service_pb2.GenerateResponse:
+def _preview(event: events.Preview) -> image_service_pb2.GenerateResponse:
     preview = image_service_pb2.Preview(index=event.index, step=event.step, jpeg=event.jpeg)
     return image_service_pb2.GenerateResponse(preview=preview)
 
 
-def _retry(event: domain.Retry) -> image_service_pb2.GenerateResponse:
+def _retry(event: events.Retry) -> image_service_pb2.GenerateResponse:
     retry = image_service_pb2.Retry(attempt=_attempt(event.attempt), index=event.index, message=event.message)
     return image_service_pb2.GenerateResponse(retry=retry)
 
 
-def _rewritten(event: domain.RewrittenPrompt) -> image_service_pb2.GenerateResponse:
+def _rewritten(event: events.RewrittenPrompt) -> image_service_pb2.GenerateResponse:
     rewritten = decision_pb2.Rewritten(
         original=event.original,
         prompt=event.prompt,
@@ -107,14 +107,14 @@ def _rewritten(event: domain.RewrittenPrompt) -> image_service_pb2.GenerateRespo
     return image_service_pb2.GenerateResponse(rewritten=rewritten)
 
 
-def _blocked(event: domain.Blocked) -> image_service_pb2.GenerateResponse:
+def _blocked(event: events.Blocked) -> image_service_pb2.GenerateResponse:
     blocked = image_service_pb2.Blocked(
         index=event.index, cause=_CAUSES[event.cause], attempts=map(_attempt, event.attempts)
     )
     return image_service_pb2.GenerateResponse(blocked=blocked)
 
 
-def _plan(event: domain.PlanReady) -> image_service_pb2.GenerateResponse:
+def _plan(event: events.PlanReady) -> image_service_pb2.GenerateResponse:
     plan = image_service_pb2.Plan(
         model=event.model,
         width=event.width,
@@ -133,7 +133,7 @@ def _plan(event: domain.PlanReady) -> image_service_pb2.GenerateResponse:
     return image_service_pb2.GenerateResponse(plan=plan)
 
 
-def _summary(event: domain.Summary) -> image_service_pb2.GenerateResponse:
+def _summary(event: events.Summary) -> image_service_pb2.GenerateResponse:
     summary = image_service_pb2.Summary(
         model=event.model,
         seeds=event.seeds,
@@ -177,13 +177,13 @@ def to_model(row: ModelRow) -> models_pb2.Model:
 
 
 _CONVERTERS: Mapping[type, Callable[..., image_service_pb2.GenerateResponse]] = {
-    domain.Queued: _queued,
-    domain.Loading: _loading,
-    domain.Progress: _progress,
-    domain.Preview: _preview,
-    domain.Retry: _retry,
-    domain.RewrittenPrompt: _rewritten,
-    domain.Blocked: _blocked,
-    domain.PlanReady: _plan,
-    domain.Summary: _summary,
+    events.Queued: _queued,
+    events.Loading: _loading,
+    events.Progress: _progress,
+    events.Preview: _preview,
+    events.Retry: _retry,
+    events.RewrittenPrompt: _rewritten,
+    events.Blocked: _blocked,
+    events.PlanReady: _plan,
+    events.Summary: _summary,
 }

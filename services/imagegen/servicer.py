@@ -12,7 +12,8 @@ from servekit import context as serving
 from servekit.chunks import CHUNK_BYTES
 from servekit.events import EventStream, produced
 from services.imagegen.convert import to_request
-from services.imagegen.domain import Event, GenerationRequest, Priority
+from services.imagegen.domain import GenerationRequest, Priority
+from services.imagegen.events import Event
 from services.imagegen.generate import Generate
 from services.imagegen.responses import to_responses
 

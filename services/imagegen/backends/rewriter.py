@@ -10,7 +10,7 @@ from servekit import context as serving
 from servekit import tracing
 from servekit.channels import Link, RenewedChannel
 from servekit.server import channel_options
-from services.imagegen.domain import RewrittenPrompt
+from services.imagegen.events import RewrittenPrompt
 
 logger = logging.getLogger(__name__)
 

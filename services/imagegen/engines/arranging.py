@@ -37,6 +37,11 @@ class Arrangement:
         if self._profile.compiled and name in _NETWORKS:
             _compile(module)
 
+    def tiny_vae(self, module: torch.nn.Module) -> None:
+        """Arrange a tiny autoencoder and bring it to the device, wherever the rest is."""
+        self.component("vae", module)
+        module.to(self._device)
+
     def pipelines(self, *pipelines: Any) -> None:
         """Arrange whole pipelines once they are loaded; None is left out."""
         if self._profile.placement != "offloaded":

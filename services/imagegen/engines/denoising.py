@@ -10,6 +10,7 @@ import torch
 
 from services.imagegen.domain import Job
 from services.imagegen.engines.prompt_cache import Embeddings
+from services.imagegen.engines.taylor import Series, following
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,20 @@ class Network(Protocol):
         """Return what the scheduler steps on, shape (samples, channels, height, width)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a network predicts for one step of one picture."""
+
+    toward: torch.Tensor
+    """Shape (1, channels, height, width)."""
+    away: torch.Tensor | None
+    """The same for the negative prompt; None without a second pass."""
+
+    def guided(self, guidance: float) -> torch.Tensor:
+        """Return what the scheduler steps on."""
+        return self.toward if self.away is None else self.away + guidance * (self.toward - self.away)
+
+
 @dataclass(eq=False, slots=True)
 class Leg:
     """A stretch of steps by one network, with a scheduler of its own."""
@@ -45,6 +60,10 @@ class Leg:
     negative: Embeddings | None
     """Embeddings of the negative prompt; None without a second forward pass."""
     taken: int = 0
+    toward: Series | None = None
+    """The predictions so far, for forecasts; None before the first one, or if nothing is forecast."""
+    away: Series | None = None
+    """The same for the negative prompt, by itself: guidance may end before the leg does."""
 
     @property
     def timestep(self) -> torch.Tensor:
@@ -71,6 +90,12 @@ class Leg:
         latents = self.scheduler.step(prediction, self.timestep, latents, return_dict=False, **options)[0]
         self.taken += 1
         return latents
+
+    def learn(self, prediction: Prediction, order: int) -> None:
+        """Take a computed prediction for the next step into the series that later ones are forecast by."""
+        self.toward = following(self.toward, self.taken, prediction.toward, order)
+        if prediction.away is not None:
+            self.away = following(self.away, self.taken, prediction.away, order)
 
     def begin(self, source: torch.Tensor | None, noise: torch.Tensor) -> torch.Tensor:
         """Return the latents before the first step: pure noise, or a source picture under noise."""
@@ -151,6 +176,12 @@ class Denoising:
         return self.leg.negative if self.done < round(self.job.guided * self.total) else None
 
     @property
+    def forecasts(self) -> bool:
+        """Tell whether the next step's prediction is forecast from those before it."""
+        cache, leg = self.job.cache, self.leg
+        return cache is not None and not cache.computes(leg.taken, len(leg.timesteps))
+
+    @property
     def done(self) -> int:
         """Denoising steps taken."""
         return sum(leg.taken for leg in self.legs)
@@ -168,18 +199,31 @@ class Denoising:
         key = (id(leg.network), shapes, job.adapters)
         return (key, id(self)) if job.alone else key
 
-    def advance(self, prediction: torch.Tensor) -> None:
-        """Take a step."""
+    def forecast(self) -> Prediction:
+        """Return the next step's prediction by the series of those before. Only where `forecasts` says so."""
         leg = self.leg
+        if leg.toward is None:
+            raise RuntimeError("forecast before the first prediction")
+        away = leg.away.at(leg.taken) if leg.away is not None and self.negative is not None else None
+        return Prediction(leg.toward.at(leg.taken), away)
+
+    def learn(self, prediction: Prediction) -> None:
+        """Keep a computed prediction for later forecasts, if there will be any."""
+        if self.job.cache is not None:
+            self.leg.learn(prediction, self.job.cache.order)
+
+    def advance(self, prediction: Prediction) -> None:
+        """Take a step."""
+        leg, guided = self.leg, prediction.guided(self.job.guidance)
         if self.job.preview_every:
-            self.clean = leg.estimate(prediction, self.latents)
-        self.latents = leg.step(prediction, self.latents, self.generator)
+            self.clean = leg.estimate(guided, self.latents)
+        self.latents = leg.step(guided, self.latents, self.generator)
         if self.kept is not None:
             self.latents = self.kept.restored(self.latents, leg)
 
 
-def predict(states: Sequence[Denoising]) -> list[torch.Tensor]:
-    """Return each state's prediction, guided where it is guided, from one forward pass.
+def predict(states: Sequence[Denoising]) -> list[Prediction]:
+    """Return each state's prediction from one forward pass.
 
     All states have the same batch key. With guidance the negative halves go first, as in diffusers' pipelines.
     """
@@ -194,7 +238,6 @@ def predict(states: Sequence[Denoising]) -> list[torch.Tensor]:
     negative = [each for each in (state.negative for state in states) if each is not None]
     network = legs[0].network
     if not negative:
-        return list(network(toward).split(1))
+        return [Prediction(each, None) for each in network(toward).split(1)]
     away_half, toward_half = network([*samples(negative, negative=True), *toward]).chunk(2)
-    halves = zip(states, away_half.split(1), toward_half.split(1), strict=True)
-    return [away + state.job.guidance * (there - away) for state, away, there in halves]
+    return [Prediction(*halves) for halves in zip(toward_half.split(1), away_half.split(1), strict=True)]

@@ -1,4 +1,4 @@
-"""Where a pipeline's files are."""
+"""Where a model's files are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,3 +20,12 @@ class Folders:
     """The components that live elsewhere, by name, with their folders."""
     without: tuple[str, ...] = ()
     """Components that are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where all that a model needs is."""
+
+    base: Folders
+    refiner: Folders | None = None
+    tiny_vae: Folders | None = None

@@ -1,15 +1,17 @@
 """Any other diffusers pipeline, run whole: one request at a time, progress and cancel at every step."""
 
 import inspect
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, TaylorSeerCacheConfig
+from diffusers.models.cache_utils import CacheMixin
 
 from servekit.device import weight_bytes
+from servekit.errors import ModelUnavailable
 from services.imagegen.domain import Decoded, Job, Pixels
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.pictures import all_finite, modules_of, to_pixels
@@ -27,6 +29,8 @@ class GenericState:
     total: int
     prompt_tokens: int
     done: int = 0
+    forecasts: bool = False
+    """Never: the pipeline sees to its forecasts itself."""
     latents: torch.Tensor | None = None
     image: torch.Tensor | None = None
     """The decoded picture, shape (3, height, width), 0 to 1."""
@@ -38,8 +42,20 @@ class GenericState:
 
 
 def build(parts: Parts) -> "GenericEngine":
-    """Return the engine of any diffusers pipeline."""
+    """Return the engine of any diffusers pipeline.
+
+    Raises `ModelUnavailable` if a tier of the row wants a step cache and the library has none for this pipeline.
+    """
+    if parts.row.caches and not _takes_cache(parts.pipeline):
+        kind = type(parts.pipeline).__name__
+        raise ModelUnavailable(f"{parts.row.id}: diffusers has no step cache for {kind}; leave cache out of the row")
     return GenericEngine(parts)
+
+
+def _takes_cache(pipeline: Any) -> bool:
+    """Tell whether the network can be told to forecast, and is told by the pipeline which half of guidance it is at."""
+    call = inspect.unwrap(type(pipeline).__call__)
+    return isinstance(getattr(pipeline, "transformer", None), CacheMixin) and "cache_context" in call.__code__.co_names
 
 
 class GenericEngine:
@@ -117,10 +133,33 @@ class GenericEngine:
             "callback_on_step_end_tensor_inputs": ["latents"],
         }
         self._pipeline.scheduler = fresh(self._scheduler, job.scheduler)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._forecasting(job):
             result = self._pipeline(**{key: value for key, value in wanted.items() if key in self._accepted})
         state.image = result.images[0]
         state.done = state.total
+
+    @contextmanager
+    def _forecasting(self, job: Job) -> Iterator[None]:
+        """Have the network forecast as the job says, for one picture: the library keeps the series with the network."""
+        cache = job.cache
+        if cache is None:
+            yield
+            return
+        network = self._pipeline.transformer
+        network.enable_cache(
+            TaylorSeerCacheConfig(
+                cache_interval=cache.interval,
+                disable_cache_before_step=cache.first,
+                disable_cache_after_step=job.steps - cache.last,
+                max_order=cache.order,
+                taylor_factors_dtype=network.dtype,
+                use_lite_mode=True,
+            )
+        )
+        try:
+            yield
+        finally:
+            network.disable_cache()
 
     def _guidance(self, job: Job) -> dict[str, Any]:
         """Return the guidance by the pipeline's name for it: some tell a second pass from a distilled one."""

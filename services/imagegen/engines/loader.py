@@ -10,9 +10,9 @@ from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.batching import Batcher, OnBatch
-from services.imagegen.catalog import Catalog, ModelRow, Refiner
+from services.imagegen.catalog import Catalog, ModelRow, Refiner, Weights
 from services.imagegen.engines import registry
-from services.imagegen.engines.folders import Folders
+from services.imagegen.engines.folders import Folders, Places
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.weights import WeightStore
 from services.imagegen.ports import Engine
@@ -59,14 +59,14 @@ class EngineLoader:
     async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Batcher]:
         """Fetch what is missing, then load it on the device thread, a component a turn."""
         row = self._catalog.get(model_id)
-        folders, refiner = await self._fetch(row, lambda share: on_progress(share * FETCH_SHARE), token)
+        places = await self._fetch(row, lambda share: on_progress(share * FETCH_SHARE), token)
         share = 1.0 if row.source else FETCH_SHARE
 
         def on_loaded(done: float) -> None:
             on_progress(1 - share + done * share)
 
         try:
-            engine = await self._worker.submit(lambda _: self._steps(row, folders, refiner, on_loaded), token)
+            engine = await self._worker.submit(lambda _: self._steps(row, places, on_loaded), token)
         except BaseException:
             await self._worker.run(lambda _: release_unused(self._plan))
             raise
@@ -92,12 +92,10 @@ class EngineLoader:
             self._on_out_of_memory(model_id)
             raise
 
-    def _steps(
-        self, row: ModelRow, folders: Folders, refiner: Folders | None, on_progress: OnProgress
-    ) -> Generator[None, None, Engine]:
+    def _steps(self, row: ModelRow, places: Places, on_progress: OnProgress) -> Generator[None, None, Engine]:
         from services.imagegen.engines.arranging import Arrangement
         from services.imagegen.engines.converted import ConvertedWeights, read
-        from services.imagegen.engines.loading import load_pipeline
+        from services.imagegen.engines.loading import load_pipeline, load_tiny_vae
 
         profile = self._profiles[row.id]
         arrangement = Arrangement(profile, self._plan.device)
@@ -110,32 +108,36 @@ class EngineLoader:
             arrange=arrangement.component,
             allow_pickle=self._allow_pickle,
         )
-        share = 1.0 if refiner is None else 1 - REFINER_SHARE
+        share = 1.0 if places.refiner is None else 1 - REFINER_SHARE
         require_bytes(self._plan, profile.bytes)
         with out_of_memory_as(self._plan, profile.bytes):
-            base = yield from load(folders, on_progress=lambda done: on_progress(done * share))
+            base = yield from load(places.base, on_progress=lambda done: on_progress(done * share))
             refining = None
-            if refiner is not None:
+            if places.refiner is not None:
                 shared = {name: getattr(base, name) for name in Refiner.SHARED}
                 refining = yield from load(
-                    refiner, on_progress=lambda done: on_progress(share + done * REFINER_SHARE), shared=shared
+                    places.refiner, on_progress=lambda done: on_progress(share + done * REFINER_SHARE), shared=shared
                 )
             arrangement.pipelines(base, refining)
+            tiny_vae = None
+            if places.tiny_vae is not None:
+                tiny_vae = load_tiny_vae(places.tiny_vae, profile.dtype, reader)
+                arrangement.tiny_vae(tiny_vae)
             adapter_path = self._store.adapter_path(self._catalog)
             offloaded = profile.placement == "offloaded"
-            return registry.build(Parts(row, base, adapter_path, self._max_batch, refining, offloaded))
+            return registry.build(Parts(row, base, adapter_path, self._max_batch, refining, tiny_vae, offloaded))
 
-    async def _fetch(
-        self, row: ModelRow, on_progress: OnProgress, token: CancelToken
-    ) -> tuple[Folders, Folders | None]:
+    async def _fetch(self, row: ModelRow, on_progress: OnProgress, token: CancelToken) -> Places:
+        async def beside(part: str, weights: Weights | None) -> Folders | None:
+            if weights is None:
+                return None
+            name = f"{row.id}.{part}"
+            return Folders(name, weights.place, await self._store.fetch(name, weights, on_progress, token), {})
+
         root = await self._store.fetch(row.id, row, on_progress, token)
         parts = {
             name: (part, await self._store.fetch(f"{row.id}.{name}", part, on_progress, token))
             for name, part in row.components.items()
         }
-        folders = Folders(row.id, row.place, root, parts, row.without)
-        if row.refiner is None:
-            return folders, None
-        name = f"{row.id}.refiner"
-        refining = await self._store.fetch(name, row.refiner, on_progress, token)
-        return folders, Folders(name, row.refiner.place, refining, {})
+        base = Folders(row.id, row.place, root, parts, row.without)
+        return Places(base, await beside("refiner", row.refiner), await beside("tiny_vae", row.tiny_vae))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderTiny, DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
@@ -62,6 +62,15 @@ def load_pipeline(
         raise ModelUnavailable(f"{folders.name} cannot be loaded from {folders.place}: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def load_tiny_vae(folders: Folders, dtype_name: Dtype, reader: Reader = read) -> torch.nn.Module:
+    """Load a tiny autoencoder from safetensors. Raises `ModelUnavailable` if files are missing or broken."""
+    try:
+        vae: torch.nn.Module = reader(AutoencoderTiny, folders.root, getattr(torch, dtype_name), {})
+    except _BROKEN as error:
+        raise ModelUnavailable(f"{folders.name} cannot be loaded from {folders.place}: {error}") from error
+    return vae
 
 
 def _be_quiet() -> None:

@@ -21,5 +21,7 @@ class Parts:
     """Pictures in one forward pass at most."""
     refiner: Any = None
     """The diffusers pipeline that takes the last steps; None without one."""
+    tiny_vae: Any = None
+    """The diffusers autoencoder that decodes where a tier asks for it; None without one."""
     offloaded: bool = False
     """True if weights are in host memory and come to the device layer by layer; the autoencoders stay on it."""

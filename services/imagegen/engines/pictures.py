@@ -22,9 +22,11 @@ def to_pixels(image: torch.Tensor) -> Pixels:
 
 
 def modules_of(parts: Parts) -> list[torch.nn.Module]:
-    """Return the torch modules that hold weights on the device, each once: of an offloaded model its autoencoder."""
+    """Return the torch modules that hold weights on the device, each once: of an offloaded model its autoencoders."""
     pipelines = [each for each in (parts.pipeline, parts.refiner) if each is not None]
     if parts.offloaded:
-        return list(dict.fromkeys(each.vae for each in pipelines))
-    components = [each for pipeline in pipelines for each in getattr(pipeline, "components", {}).values()]
+        components = [each.vae for each in pipelines]
+    else:
+        components = [each for pipeline in pipelines for each in getattr(pipeline, "components", {}).values()]
+    components.append(parts.tiny_vae)
     return list(dict.fromkeys(each for each in components if isinstance(each, torch.nn.Module)))

@@ -13,11 +13,14 @@ _PAINTING: frozenset[Capability] = frozenset(
 )
 
 FAMILIES: Mapping[str, Abilities] = {
-    "flux": Abilities(_PAINTING, ("flow_euler",), ends_guidance=True),
-    "sdxl": Abilities(_PAINTING, tuple(DIFFUSION), refines=True, ends_guidance=True),
-    "sd3": Abilities(_PAINTING, tuple(FLOW), ends_guidance=True),
+    "flux": Abilities(_PAINTING, ("flow_euler",), ends_guidance=True, decodes_tiny=True),
+    "sdxl": Abilities(_PAINTING, tuple(DIFFUSION), refines=True, ends_guidance=True, decodes_tiny=True),
+    "sd3": Abilities(_PAINTING, tuple(FLOW), ends_guidance=True, decodes_tiny=True),
     "hidream": Abilities(
-        frozenset({"text_to_image", "negative_prompt", "adapters"}), ("flow_euler", "flow_unipc"), ends_guidance=True
+        frozenset({"text_to_image", "negative_prompt", "adapters"}),
+        ("flow_euler", "flow_unipc"),
+        ends_guidance=True,
+        decodes_tiny=True,
     ),
     "generic": Abilities(frozenset({"text_to_image", "negative_prompt"}), (*DIFFUSION, *FLOW)),
 }

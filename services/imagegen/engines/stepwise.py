@@ -4,7 +4,7 @@ What a family does its own way (how it reads a prompt, plans its steps and calls
 held to the pixels of its own diffusers pipeline by `tests/contract/services/imagegen`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -13,8 +13,9 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from servekit.device import weight_bytes
 from servekit.errors import ModelUnavailable
-from services.imagegen.domain import Decoded, Job, Pixels
+from services.imagegen.domain import Decoded, DecoderName, Job, Pixels
 from services.imagegen.engines.adapters import Wardrobe
+from services.imagegen.engines.decoder import Decoder
 from services.imagegen.engines.denoising import Denoising, Kept, Leg, predict
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.pictures import all_finite, modules_of, to_pixels
@@ -50,6 +51,7 @@ class StepwiseEngine:
         self._adapters = Wardrobe(parts.pipeline, parts.adapter_path)
         self._count_tokens = token_counter(parts.pipeline)
         self._watch = Watch(parts)
+        self._decoders = _decoders(parts, family.vae.decoder)
 
     @property
     def modules(self) -> Sequence[torch.nn.Module]:
@@ -71,23 +73,31 @@ class StepwiseEngine:
         return Denoising(job, self._count_tokens(job.prompt), latents, legs, generator, kept)
 
     def step(self, states: Sequence[Denoising], pulse: Pulse) -> None:
-        """Advance every state by one step in one forward pass. All have the same batch key."""
+        """Advance every state by one step, those that forecast nothing in one forward pass.
+
+        All have the same batch key.
+        """
         del pulse  # one step a call: the caller sees every step itself
         self._adapters.wear(states[0].job.adapters)
+        computing = [state for state in states if not state.forecasts]
+        forecasting = [state for state in states if state.forecasts]
         with torch.inference_mode():
-            for state, prediction in zip(states, predict(states), strict=True):
+            for state, prediction in zip(computing, predict(computing) if computing else [], strict=True):
+                state.learn(prediction)
                 state.advance(prediction)
+            for state in forecasting:
+                state.advance(state.forecast())
 
     def finish(self, state: Denoising, *, fp32: bool = False) -> Decoded:
         """Decode the latents to a picture."""
-        vae = self._family.vae
+        decoder = self._decoders[state.job.decoder]
         with torch.inference_mode():
-            image = vae.decode(state.latents, fp32=fp32)
+            image = decoder.decode(state.latents, fp32=fp32)
             latents_finite = all_finite(state.latents)
         return Decoded(
             pixels=to_pixels(image),
             finite=latents_finite and all_finite(image),
-            can_decode_fp32=latents_finite and not fp32 and not vae.decodes_in_fp32,
+            can_decode_fp32=latents_finite and not fp32 and not decoder.decodes_in_fp32,
         )
 
     def preview(self, state: Denoising) -> Pixels | None:
@@ -95,7 +105,7 @@ class StepwiseEngine:
         if state.clean is None:
             return None
         with torch.inference_mode():
-            return to_pixels(self._family.vae.glance(state.clean))
+            return to_pixels(self._decoders.get("tiny", self._decoders["full"]).glance(state.clean))
 
     def watching(self, look: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `look` before each block of the model, inside the block."""
@@ -111,3 +121,16 @@ class StepwiseEngine:
         kept = Kept(source, noise, vae.mask(job.source.mask, job, noise))
         vae.draw(source, generator)  # the library samples the masked picture too, for networks that read it
         return leg.begin(source if job.source.strength < 1 else None, noise), kept
+
+
+def _decoders(parts: Parts, full: Decoder) -> Mapping[DecoderName, Decoder]:
+    """Return what can make pictures of the latents. Raises `ModelUnavailable` if the tiny one is made for others."""
+    if parts.tiny_vae is None:
+        return {"full": full}
+    tiny = Decoder(parts.tiny_vae)
+    if (tiny.channels, tiny.factor) != (full.channels, full.factor):
+        raise ModelUnavailable(
+            f"{parts.row.id}: tiny_vae reads latents of {tiny.channels} channels, {tiny.factor} pixels a side each;"
+            f" these weights make {full.channels} channels of {full.factor}"
+        )
+    return {"full": full, "tiny": tiny}

@@ -8,7 +8,7 @@ import torch
 from services.imagegen.catalog import Dtype, ModelRow, Refiner
 from services.imagegen.engines import registry
 from services.imagegen.engines.folders import Folders
-from services.imagegen.engines.loading import load_pipeline
+from services.imagegen.engines.loading import load_pipeline, load_tiny_vae
 from services.imagegen.engines.parts import Parts
 from services.imagegen.ports import Engine
 from tests.contract.services.imagegen import tiny, tiny_parts, tiny_whole
@@ -35,7 +35,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a tiny pipeline of each family and a LoRA adapter."""
+    """Return a folder with a tiny pipeline of each family, LoRA adapters, and tiny autoencoders."""
     folder = tmp_path_factory.mktemp("models")
     tiny.save_flux(folder / "tiny_flux")
     tiny.save_sdxl(folder / "tiny_sdxl")
@@ -46,6 +46,8 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_whole.save_z_image(folder / "tiny_z_image")
     tiny_whole.save_flux2_klein(folder / "tiny_flux2_klein")
     tiny_whole.save_qwen_image(folder / "tiny_qwen_image")
+    tiny_parts.save_tiny_vae(folder / "tiny_vae")
+    tiny_parts.save_tiny_vae(folder / "tiny_vae_16", channels=16)
     for model in ("tiny_flux", "tiny_sdxl", "tiny_sd3", "tiny_hidream"):
         tiny_parts.save_lora(folder / model, folder / f"{model}_lora")
     return folder
@@ -71,7 +73,19 @@ def load(models_dir: Path) -> Load:
 
 
 @pytest.fixture(scope="session")
-def fresh(load: Load, models_dir: Path) -> Build:
+def load_tiny(models_dir: Path) -> Load:
+    """Load the tiny autoencoder of a row, as the service does."""
+
+    def run(row: ModelRow) -> Any:
+        assert row.tiny_vae is not None
+        folders = Folders(f"{row.id}.tiny_vae", row.tiny_vae.place, models_dir / row.tiny_vae.source, {})
+        return load_tiny_vae(folders, "float32" if row.dtype == "auto" else row.dtype)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fresh(load: Load, load_tiny: Load, models_dir: Path) -> Build:
     """Return an engine over a freshly loaded pipeline, in which one component may be spoiled by NaN."""
 
     def run(base: dict[str, Any] = rows.FLUX, *, spoiled: str = "", **changes: Any) -> Engine:
@@ -80,7 +94,8 @@ def fresh(load: Load, models_dir: Path) -> Build:
         if spoiled:
             _spoil(getattr(pipeline, spoiled))
         refiner = load(row, pipeline) if row.refiner else None
-        return registry.build(Parts(row, pipeline, lambda adapter_id: models_dir / adapter_id, 8, refiner))
+        tiny_vae = load_tiny(row) if row.tiny_vae else None
+        return registry.build(Parts(row, pipeline, lambda adapter_id: models_dir / adapter_id, 8, refiner, tiny_vae))
 
     return run
 
@@ -98,7 +113,7 @@ def build(fresh: Build) -> Build:
     engines: dict[str, Engine] = {}
 
     def run(base: dict[str, Any] = rows.FLUX, **changes: Any) -> Engine:
-        key = f"{base['id']} {sorted(changes.items())}"
+        key = repr(sorted({**base, **changes}.items()))
         if key not in engines:
             engines[key] = fresh(base, **changes)
         return engines[key]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline
 from peft import LoraConfig, get_peft_model_state_dict
 from transformers import ViTConfig, ViTForImageClassification
 
@@ -23,6 +23,19 @@ def save_lora(base: Path, folder: Path, *, seed: int = 1) -> Path:
     network.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v"]))
     state = {key: torch.randn_like(value) * 0.5 for key, value in get_peft_model_state_dict(network).items()}
     getattr(diffusers, index["_class_name"]).save_lora_weights(folder, **{f"{core}_lora_layers": state})
+    return folder
+
+
+def save_tiny_vae(folder: Path, *, channels: int = 4, seed: int = 2) -> Path:
+    """Save a tiny autoencoder for the latents of `tiny`'s pipelines and return its folder."""
+    torch.manual_seed(seed)
+    AutoencoderTiny(
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+        latent_channels=channels,
+    ).save_pretrained(folder)
     return folder
 
 

@@ -91,12 +91,19 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.save_refiner(folder / "tiny_refiner")
     tiny_parts.damage(tiny.save_flux(folder / "nan_flux"), nan=True)
     tiny_parts.damage(tiny.save_flux(folder / "black_flux"), nan=False)
+    tiny_parts.save_tiny_vae(folder / "tiny_vae")
     tiny_parts.save_lora(folder / "tiny_flux", folder / "tiny_lora")
     return folder
 
 
 FLUX_ROWS: dict[str, dict[str, Any]] = {
     "tiny_flux": {"fast": {"steps": 2, "guided": 0.5}},
+    "many_steps": {
+        "source": "tiny_flux",
+        "steps": {"default": 9, "min": 1, "max": 50},
+        "tiny_vae": {"source": "tiny_vae"},
+        "fast": {"steps": 9, "cache": {"interval": 3, "first": 2}, "decoder": "tiny"},
+    },
     "other_flux": {},
     "nan_flux": {},
     "black_flux": {},

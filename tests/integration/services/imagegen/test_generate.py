@@ -143,6 +143,23 @@ async def test_a_tier_trades_quality_for_time(client: Client) -> None:
     assert (adjustment.field, adjustment.requested, adjustment.used) == ("tier", "best", "standard")
 
 
+async def test_the_fast_tier_forecasts_steps_and_decodes_tinily_and_says_so(client: Client) -> None:
+    usual = await client.generate(model="many_steps")
+    passes = client.metric("imagegen_step_seconds_count", model="many_steps")
+    fast = await client.generate(model="many_steps", tier=imagegen_pb2.TIER_FAST, preview_every=3)
+    plan = (await client.generate(model="many_steps", tier=imagegen_pb2.TIER_FAST, dry_run=True)).of("plan")[0]
+    facts = json.loads(Image.open(io.BytesIO(fast.files[0])).info["atelier"])
+
+    assert (passes, client.metric("imagegen_step_seconds_count", model="many_steps") - passes) == (9, 4)
+    assert (fast.of("progress")[-1].step, [each.step for each in fast.of("preview")]) == (9, [3, 6])
+    assert {each.name: each.value for each in plan.choices if each.reason.startswith("the tier fast")} == {
+        "cache": "1 step in 3 computed",
+        "decoder": "tiny",
+    }
+    assert (facts["cache"]["interval"], facts["decoder"], facts["steps"]) == (3, "tiny", 9)
+    assert usual.files != fast.files
+
+
 @pytest.mark.parametrize("model", ["tiny_flux", "other_flux", "tiny_specialist"])
 async def test_a_dry_run_tells_what_of_the_prompt_would_not_be_read(client: Client, model: str) -> None:
     outcome = await client.generate(model=model, dry_run=True, prompt="a red lake " * 40)

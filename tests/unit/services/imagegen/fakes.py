@@ -8,6 +8,7 @@ import numpy as np
 
 from services.imagegen.domain import Decoded, Job, Pixels
 from services.imagegen.ports import Pulse, State
+from services.imagegen.step_cache import StepCache
 
 
 @dataclass(eq=False)
@@ -18,6 +19,11 @@ class FakeState:
     done: int = 0
     prompt_tokens: int = 1
 
+    @property
+    def forecasts(self) -> bool:
+        cache = self.job.cache
+        return cache is not None and not cache.computes(self.done, self.total)
+
 
 @dataclass
 class FakeEngine:
@@ -27,7 +33,9 @@ class FakeEngine:
     steps_per_call: int = 1
     before_step: Callable[[list[FakeState]], None] = lambda _: None
     batches: list[list[int]] = field(default_factory=list)
-    """Seeds of the pictures of each step."""
+    """Seeds of the pictures of each forward pass."""
+    forecasts: list[int] = field(default_factory=list)
+    """Seeds of the pictures of each step that took no forward pass."""
     finished: list[int] = field(default_factory=list)
     resident_bytes: int = 1
     modules: Sequence[object] = ()
@@ -40,7 +48,10 @@ class FakeEngine:
     def step(self, states: Sequence[State], pulse: Pulse) -> None:
         batch = [each for each in states if isinstance(each, FakeState)]
         self.before_step(batch)
-        self.batches.append([each.job.seed for each in batch])
+        if batch[0].forecasts:
+            self.forecasts.append(batch[0].job.seed)
+        else:
+            self.batches.append([each.job.seed for each in batch])
         for state in batch:
             for _ in range(min(self.steps_per_call, state.total - state.done)):
                 state.done += 1
@@ -62,6 +73,14 @@ class FakeEngine:
         self.look = None
 
 
-def job(seed: int = 0, *, steps: int = 3, width: int = 8, alone: bool = False, preview_every: int = 0) -> Job:
+def job(
+    seed: int = 0,
+    *,
+    steps: int = 3,
+    width: int = 8,
+    alone: bool = False,
+    preview_every: int = 0,
+    cache: StepCache | None = None,
+) -> Job:
     """Return a job for the fake engine."""
-    return Job("x", "", width, 8, steps, 1.0, seed, alone=alone, preview_every=preview_every)
+    return Job("x", "", width, 8, steps, 1.0, seed, alone=alone, preview_every=preview_every, cache=cache)

@@ -13,6 +13,7 @@ from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.batching import AGEING, Batcher, Entry, choose
 from services.imagegen.domain import Decoded, Pixels, Priority
 from services.imagegen.ports import State
+from services.imagegen.step_cache import StepCache
 from tests.unit.services.imagegen.fakes import FakeEngine, FakeState, job
 
 
@@ -311,6 +312,60 @@ async def test_a_long_call_is_cancelled_between_its_steps(worker: DeviceWorker) 
     await asyncio.wait([task])
 
     assert (task.cancelled(), heard) == (True, [1, 2])
+
+
+CACHE = StepCache(interval=3, first=2)
+"""Of seven steps, 0, 1, 3 and 6 are computed."""
+
+
+async def test_forecast_steps_take_no_turn_and_every_one_is_reported(worker: DeviceWorker) -> None:
+    heard: list[tuple[int, bool]] = []
+    turns: list[int] = []
+    engine = FakeEngine()
+    batcher = Batcher(engine, worker, on_batch=lambda width, _: turns.append(width))
+
+    await batcher.make(
+        job(5, steps=7, preview_every=2, cache=CACHE),
+        on_step=lambda done, _, look: heard.append((done, look is not None)),
+    )
+
+    assert (turns, engine.batches, engine.forecasts) == ([1] * 4, [[5]] * 4, [5] * 3)
+    assert heard == [(done, done in (2, 4, 6)) for done in range(1, 8)]
+
+
+async def test_a_picture_with_forecasts_shares_every_pass_it_takes(worker: DeviceWorker) -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, worker)
+
+    await asyncio.gather(batcher.make(job(1, steps=7, cache=CACHE)), batcher.make(job(2, steps=5)))
+
+    assert engine.batches == [[1, 2]] * 4 + [[2]]
+    assert engine.finished == [1, 2]
+
+
+async def test_a_picture_cancelled_before_a_forecast_stops_there_and_harms_nobody(worker: DeviceWorker) -> None:
+    token = CancelToken()
+    engine = FakeEngine()
+    batcher = Batcher(engine, worker)
+    doomed = batcher.make(
+        job(1, steps=7, cache=CACHE), token=token, on_step=lambda done, *_: token.cancel() if done == 2 else None
+    )
+
+    results = await asyncio.gather(doomed, batcher.make(job(2, steps=4, cache=CACHE)), return_exceptions=True)
+
+    assert isinstance(results[0], Cancelled)
+    assert (engine.forecasts, engine.finished) == ([2], [2])
+
+
+async def test_a_forecast_that_fails_ends_its_picture_alone(worker: DeviceWorker) -> None:
+    def fail(batch: list[FakeState]) -> None:
+        if batch[0].forecasts and batch[0].job.seed == 1:
+            raise RuntimeError("broken")
+
+    batcher = Batcher(FakeEngine(before_step=fail), worker)
+    results = await asyncio.gather(*(batcher.make(job(seed, cache=CACHE)) for seed in (1, 2)), return_exceptions=True)
+
+    assert (type(results[0]), results[1].decoded.finite) == (RuntimeError, True)  # type: ignore[union-attr]
 
 
 async def test_batches_are_measured(worker: DeviceWorker) -> None:

@@ -7,10 +7,12 @@ from PIL import Image
 
 from services.imagegen.domain import AdapterChoice, Adjustment, ImageFormat, Job
 from services.imagegen.media import encode, encode_preview, record
+from services.imagegen.step_cache import StepCache
 
 VERSIONS = {"atelier": "1.2", "torch": "2.13"}
 CHANGE = Adjustment("width", "99", "96", "steps of 16")
-JOB = Job("a lake,\nat dusk", "fog", 96, 64, 20, 4.5, 7, "flow_euler", (AdapterChoice("lora", 0.5),))
+LORA = AdapterChoice("lora", 0.5)
+JOB = Job("a lake,\nat dusk", "fog", 96, 64, 20, 4.5, 7, "flow_euler", (LORA,), cache=StepCache(3), decoder="tiny")
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -44,6 +46,7 @@ async def test_a_png_tells_how_it_was_made() -> None:
     )
     facts = json.loads(text["atelier"])
     assert (facts["adapters"], facts["versions"]) == ({"lora": 0.5}, VERSIONS)
+    assert (facts["cache"], facts["decoder"]) == ({"interval": 3, "first": 3, "last": 0, "order": 1}, "tiny")
     assert facts["adjustments"] == [{"field": "width", "requested": "99", "used": "96", "reason": "steps of 16"}]
 
 

@@ -10,6 +10,7 @@ from servekit.errors import InvalidRequest, PermissionDenied
 from services.imagegen.catalog import AdapterRow, Catalog
 from services.imagegen.domain import AdapterChoice, GenerationRequest, Priority, SafetyPolicy, SourceImage, Tier
 from services.imagegen.plan import Limits, Plan, refit, resolve
+from services.imagegen.step_cache import StepCache
 from tests.unit.services.imagegen import rows
 
 LORA = AdapterRow(id="lora", base="tiny_flux", license="MIT", source="lora")
@@ -207,6 +208,45 @@ def test_a_tier_sets_what_the_request_leaves_open() -> None:
 
     assert [(each.first.steps, each.first.guided) for each in (usual, fast, named)] == [(3, 1.0), (2, 0.5), (9, 0.5)]
     assert (fast.work / usual.work, fast.adjustments) == (2 * 1.5 / (3 * 2), ())
+
+
+FAST = {"steps": 9, "guided": 0.5, "cache": {"interval": 3, "first": 2, "last": 1}, "decoder": "tiny"}
+CORNERS = {
+    "steps": {"default": 9, "min": 1, "max": 50},
+    "tiny_vae": {"source": "tiny_vae"},
+    "schedulers": ["flow_euler", "flow_heun"],
+    "fast": FAST,
+}
+
+
+def test_forecast_steps_are_no_work() -> None:
+    """Steps 0, 1, 3, 6 and 8 of nine are computed, those before the fourth with two passes."""
+    usual, fast = plan(row=CORNERS), plan(row=CORNERS, tier=Tier.FAST)
+
+    assert fast.work / usual.work == (2 + 2 + 2 + 1 + 1) / (2 * 9)
+
+
+def test_a_tier_tells_where_it_cuts_corners_and_why() -> None:
+    usual, fast = plan(row=CORNERS), plan(row=CORNERS, tier=Tier.FAST)
+
+    assert (usual.first.cache, usual.first.decoder, usual.choices) == (None, "full", ())
+    assert (fast.first.cache, fast.first.decoder) == (StepCache(3, first=2, last=1), "tiny")
+    assert {each.name: each.value for each in fast.choices} == {"cache": "1 step in 3 computed", "decoder": "tiny"}
+    assert all(each.reason.startswith("the tier fast: ") for each in fast.choices)
+
+
+def test_a_scheduler_that_cannot_do_with_forecasts_has_none() -> None:
+    fast = plan(row=CORNERS, tier=Tier.FAST, scheduler="flow_heun")
+
+    assert fast.first.cache is None
+    assert (fast.choices[0].name, fast.choices[0].value) == ("cache", "off")
+    assert "flow_heun goes back and forth" in fast.choices[0].reason
+
+
+def test_a_picture_that_starts_from_another_is_less_work() -> None:
+    source = SourceImage(np.zeros((96, 96, 3), np.uint8), None, 1 / 3)
+
+    assert plan(row=CORNERS, source=source).work == pytest.approx(plan(row=CORNERS).work / 3)
 
 
 def test_a_tier_that_the_model_does_not_have_is_among_the_adjustments() -> None:

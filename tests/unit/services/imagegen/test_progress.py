@@ -1,4 +1,4 @@
-from services.imagegen.domain import Progress
+from services.imagegen.events import Progress
 from services.imagegen.progress import TELL_EVERY_S, Steps
 
 

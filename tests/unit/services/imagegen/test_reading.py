@@ -109,6 +109,23 @@ def test_an_environment_name_replaces_a_hub_id() -> None:
             r"fast\.guided: generic is guided to the end; allowed is 1",
         ),
         (
+            (r'license = "MIT"', 'license = "MIT"\nfast = { steps = 9, decoder = "tiny" }'),
+            r"fast\.decoder: mine has no tiny_vae, so allowed is full",
+        ),
+        ((r'license = "MIT"', 'license = "MIT"\ndecoder = "tiny"'), r"\(mine\): decoder: mine has no tiny_vae"),
+        (
+            (r'license = "MIT"', 'license = "MIT"\nfast = { steps = 9, decoder = "small" }'),
+            r"fast\.decoder.*'full' or 'tiny'",
+        ),
+        (
+            (r'family = "sdxl"', 'family = "generic"\ntiny_vae = { hub = "a/b" }'),
+            r"tiny_vae: generic takes none",
+        ),
+        (
+            (r'license = "MIT"', 'license = "MIT"\nfast = { steps = 9, cache = { interval = 1 } }'),
+            r"fast\.cache\.interval.*greater than or equal to 2",
+        ),
+        (
             (r'license = "MIT"', 'license = "MIT"\nrefiner = { hub = "a/b", start = 1.5 }'),
             r"refiner\.start.*less than 1",
         ),
@@ -158,6 +175,20 @@ def test_bytes_scale_with_the_data_type() -> None:
     row = reading.load(families=FAMILIES).get("sd3_medium")
 
     assert row.estimated_bytes("float32") == 2 * row.estimated_bytes("float16")
+
+
+def test_no_shipped_model_cuts_corners_unless_the_tier_fast_is_asked_for() -> None:
+    models = reading.load(families=FAMILIES).models.values()
+    usual = [each for row in models for each in (row, row.on_cpu, row.best) if each is not None]
+
+    assert {(each.cache, each.decoder) for each in usual} == {(None, "full")}
+    assert all(row.fast is None or row.fast.cache is None for row in models if row.steps.default < 14)
+
+
+def test_a_row_over_other_weights_decodes_with_their_tiny_autoencoder() -> None:
+    catalog = reading.load(families=FAMILIES)
+
+    assert "sdxl.tiny_vae" in catalog.needs(catalog.get("sdxl_lightning"))
 
 
 def test_every_field_of_the_shipped_file_is_known() -> None:

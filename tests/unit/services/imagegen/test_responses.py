@@ -3,14 +3,14 @@ import hashlib
 import pytest
 
 from atelier.imagegen.v1 import imagegen_pb2
-from services.imagegen import domain
+from services.imagegen import domain, events
 from services.imagegen.responses import to_model, to_responses
 from tests.unit.services.imagegen import rows
 
 
 def test_a_picture_is_a_header_and_its_chunks() -> None:
     data = bytes(range(256)) * 10
-    event = domain.Picture(2, domain.ImageFormat.PNG, data, 7, 96, 64, domain.Verdict(True, 0.75, 0.5, "falcon"))
+    event = events.Picture(2, domain.ImageFormat.PNG, data, 7, 96, 64, domain.Verdict(True, 0.75, 0.5, "falcon"))
 
     header, *chunks = to_responses(event, 1000)
 
@@ -28,25 +28,25 @@ ADJUSTMENT = domain.Adjustment("width", "100", "96", "because")
 @pytest.mark.parametrize(
     ("event", "kind"),
     [
-        (domain.Queued(1, 2.0), "queued"),
-        (domain.Loading("sketch", 0.5), "loading"),
-        (domain.Progress(1, 2, 3.0), "progress"),
-        (domain.Preview(0, 1, b"x"), "preview"),
-        (domain.Retry(ATTEMPT, 0, "again"), "retry"),
-        (domain.RewrittenPrompt("a", "b", "c", True), "rewritten"),
-        (domain.Blocked(0, domain.Cause.UNSAFE, [ATTEMPT]), "blocked"),
-        (domain.PlanReady("sketch", 96, 96, 20, 4.0, "", 1, 0.0, True, [ADJUSTMENT]), "plan"),
-        (domain.Summary("sketch", [7], [ADJUSTMENT], [ATTEMPT], [("load", 1.0)], 2.0, 1, 0, False, 20), "summary"),
+        (events.Queued(1, 2.0), "queued"),
+        (events.Loading("sketch", 0.5), "loading"),
+        (events.Progress(1, 2, 3.0), "progress"),
+        (events.Preview(0, 1, b"x"), "preview"),
+        (events.Retry(ATTEMPT, 0, "again"), "retry"),
+        (events.RewrittenPrompt("a", "b", "c", True), "rewritten"),
+        (events.Blocked(0, domain.Cause.UNSAFE, [ATTEMPT]), "blocked"),
+        (events.PlanReady("sketch", 96, 96, 20, 4.0, "", 1, 0.0, True, [ADJUSTMENT]), "plan"),
+        (events.Summary("sketch", [7], [ADJUSTMENT], [ATTEMPT], [("load", 1.0)], 2.0, 1, 0, False, 20), "summary"),
     ],
 )
-def test_each_event_has_its_message(event: domain.Event, kind: str) -> None:
+def test_each_event_has_its_message(event: events.Event, kind: str) -> None:
     (message,) = to_responses(event, 1000)
 
     assert message.WhichOneof("event") == kind
 
 
 def test_an_attempt_keeps_cause_and_remedy() -> None:
-    (message,) = to_responses(domain.Retry(ATTEMPT, 0, "again"), 1000)
+    (message,) = to_responses(events.Retry(ATTEMPT, 0, "again"), 1000)
 
     assert message.retry.attempt.cause == imagegen_pb2.CAUSE_BLACK
     assert message.retry.attempt.remedy == imagegen_pb2.REMEDY_NEXT_SEED
@@ -55,7 +55,7 @@ def test_an_attempt_keeps_cause_and_remedy() -> None:
 @pytest.mark.parametrize("cause", list(domain.Cause))
 @pytest.mark.parametrize("remedy", [None, *domain.Remedy])
 def test_every_cause_and_remedy_has_a_number(cause: domain.Cause, remedy: domain.Remedy | None) -> None:
-    (message,) = to_responses(domain.Retry(domain.Attempt(1, "m", 1, cause, remedy), 0, ""), 1000)
+    (message,) = to_responses(events.Retry(domain.Attempt(1, "m", 1, cause, remedy), 0, ""), 1000)
 
     assert message.retry.attempt.cause != imagegen_pb2.CAUSE_UNSPECIFIED
     assert (message.retry.attempt.remedy == imagegen_pb2.REMEDY_UNSPECIFIED) is (remedy is None)
