@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    EulerDiscreteScheduler,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 
@@ -32,6 +38,12 @@ def save(folder: Path) -> None:
         add_watermarker=False,
     )
     pipeline.save_pretrained(folder)
+
+
+def save_tiny_vae(folder: Path) -> None:
+    """Write a tiny autoencoder of the size of `madebyollin/taesdxl`, whose sizes are the library's defaults."""
+    torch.manual_seed(0)
+    AutoencoderTiny().to(torch.bfloat16).save_pretrained(folder)
 
 
 def _random(make: Callable[[], Any]) -> Any:

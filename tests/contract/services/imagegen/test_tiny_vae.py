@@ -1,6 +1,7 @@
 """A tiny autoencoder that decodes where a tier asks for it. diffusers' pipeline with it as its `vae` is the oracle."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from services.imagegen.catalog import Catalog
 from services.imagegen.engines.loader import EngineLoader
 from services.imagegen.engines.weights import WeightStore
 from services.imagegen.ports import Engine
-from services.imagegen.profiles import profile
+from services.imagegen.profiles import Placement, profile
 from tests.contract.services.imagegen import oracle, runs
 from tests.contract.services.imagegen.conftest import Build, Load
 from tests.unit.services.imagegen import rows
@@ -111,13 +112,15 @@ async def worker() -> AsyncIterator[DeviceWorker]:
     await worker.close()
 
 
-async def load_model(models_dir: Path, worker: DeviceWorker, **changes: Any) -> Loaded[Batcher]:
+async def load_model(
+    models_dir: Path, worker: DeviceWorker, placement: Placement = "whole", **changes: Any
+) -> Loaded[Batcher]:
     row, device = rows.row(FLUX, dtype="bfloat16", **changes), plan_device("cpu", dtype="bfloat16", threads=1)
     loader = EngineLoader(
         Catalog([row]),
         WeightStore(models_dir, token=None, download=False),
         device,
-        {row.id: profile(row, device, host_bytes=0, compiled=False)},
+        {row.id: replace(profile(row, device, host_bytes=0, compiled=False), placement=placement)},
         worker,
         max_batch=4,
         converted_dir=None,
@@ -134,6 +137,16 @@ async def test_it_is_loaded_arranged_and_counted_with_the_rest(models_dir: Path,
     assert {str(each.dtype) for each in tiny.parameters()} == {"torch.bfloat16"}
     assert tiny.decoder.layers[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert loaded.bytes == without.bytes + weight_bytes([tiny])
+
+
+async def test_it_stays_on_the_device_when_the_rest_is_offloaded(models_dir: Path, worker: DeviceWorker) -> None:
+    usual = (await load_model(models_dir, worker)).value
+    offloaded = (await load_model(models_dir, worker, "offloaded")).value
+    pictures = [(await each.make(runs.job(decoder="tiny"))).decoded.pixels for each in (usual, offloaded)]
+
+    assert len(offloaded.engine.modules) == 2
+    assert tiny_of(offloaded.engine).dtype == torch.bfloat16
+    assert runs.apart(*pictures) == 0
 
 
 @pytest.mark.parametrize(
