@@ -71,6 +71,7 @@ async def test_what_xtts_chose_is_told_with_its_reason(app: App, models: Any) ->
     assert reason(app) == "engines run on the CPU unless they find a GPU of use"
     await load(models)
     assert reason(app) == "asked for the CPU"
+    assert app._registry.get_sample_value("voice_engine_mode", {"model": "tiny", "mode": "cpu"}) == 1
     status = await models.GetStatus(model_service_pb2.GetStatusRequest())
     assert (status.device.reason, status.device.dtype) == (reason(app), "float32")
     assert status.device.budget_bytes == app._registry.get_sample_value("voice_budget_bytes")
