@@ -3,6 +3,7 @@
 To the bit, but for FLUX with a second pass, where both halves run in one batch here and one after the other there.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,9 @@ from diffusers.hooks.hooks import CacheContext, HookRegistry, _set_cache_context
 from diffusers.hooks.taylorseer_cache import TaylorSeerCacheConfig, apply_taylorseer_cache
 
 from servekit.errors import Cancelled, ModelUnavailable
-from services.imagegen.domain import AdapterChoice
+from servekit.worker import CancelToken, DeviceWorker
+from services.imagegen.batching import Batcher, Made
+from services.imagegen.domain import AdapterChoice, Pixels
 from services.imagegen.engines.schedulers import fresh as fresh_scheduler
 from services.imagegen.ports import Engine
 from services.imagegen.step_cache import StepCache
@@ -223,3 +226,30 @@ def test_a_whole_pipeline_that_is_cancelled_leaves_no_cache_behind(build: Build)
         engine.step([engine.prepare(runs.job(steps=9, cache=CACHE))], refuse)
 
     assert runs.apart(runs.alone(engine, plain).pixels, before) == 0
+
+
+@pytest.mark.parametrize("last", [2, 3, 4, 5], ids="after {} steps".format)
+async def test_cancelling_before_or_after_a_forecast_stops_there_and_harms_nobody(build: Build, last: int) -> None:
+    engine, seen, token = build(), list[int](), CancelToken()
+    beside = runs.job(seed=8, steps=9, cache=CACHE)
+    expected = runs.alone(engine, beside).pixels
+
+    def on_step(done: int, _total: int, _preview: Pixels | None) -> None:
+        seen.append(done)
+        if done == last:
+            token.cancel()
+
+    worker = DeviceWorker("device")
+    await worker.start()
+    batcher = Batcher(engine, worker)
+    doomed, made = await asyncio.gather(
+        batcher.make(runs.job(steps=9, cache=CACHE), token=token, on_step=on_step),
+        batcher.make(beside),
+        return_exceptions=True,
+    )
+    await worker.close()
+
+    assert isinstance(doomed, Cancelled)
+    assert seen == list(range(1, last + 1))
+    assert isinstance(made, Made)
+    assert runs.apart(made.decoded.pixels, expected) <= 2
