@@ -13,6 +13,7 @@ NAME ?=
 ARGS ?=
 BASE ?=
 VARIANT ?= cpu
+TAG ?= dev$(if $(filter cuda,$(VARIANT)),-cuda)
 SERVICES ?= router voice rewrite_llm imagegen
 MINUTES ?= 30
 SOURCES := servekit services atelier_client recipes evals bench deploy/envoy deploy/grafana deploy/local deploy/prometheus tests
@@ -92,7 +93,7 @@ images: packages-images ## build the four images with buildah, on a base made he
 	@set -e; base="$(BASE)"; \
 	if [ -z "$$base" ]; then base=localhost/atelier/base:bookworm; buildah inspect "$$base" >/dev/null 2>&1 || deploy/docker/base.sh "$$base"; fi; \
 	for service in $(SERVICES); do \
-		BASE="$$base" deploy/docker/build.sh "$$service" $(VARIANT) "localhost/atelier/$${service//_/-}:dev"; \
+		BASE="$$base" deploy/docker/build.sh "$$service" $(VARIANT) "localhost/atelier/$${service//_/-}:$(TAG)"; \
 	done
 	@buildah images | grep localhost/atelier/
 
