@@ -108,7 +108,7 @@ class Ledger:
         entry = self._entries[model_id]
         entry.pinned = pinned
         over_budget = entry.doom is EvictReason.MEMORY and self.room.free_bytes < 0
-        if pinned and entry.doom in (EvictReason.IDLE, EvictReason.MEMORY) and not over_budget:
+        if pinned and not over_budget:
             entry.doom = None
 
     def unload(self, model_id: str) -> None:
@@ -198,12 +198,21 @@ class Ledger:
 
     def advance(self, now: float) -> Advance:
         """Grant and fail what can be, and begin the next action if none is under way."""
+        self._keep_what_fits_again()
         settled = tuple(self._settle(now))
         if self._in_flight is None:
             self._in_flight = self._next_action()
             self._mark(self._in_flight)
             return Advance(settled, self._in_flight)
         return Advance(settled, None)
+
+    def _keep_what_fits_again(self) -> None:
+        """Let stay what had to leave for a lack of room that has passed, if it is pinned or in use."""
+        if self.room.free_bytes < 0:
+            return
+        for entry in self._entries.values():
+            if entry.state is ModelState.READY and entry.doom is EvictReason.MEMORY and (entry.pinned or entry.leases):
+                entry.doom = None
 
     def _settle(self, now: float) -> Iterator[Request]:
         for request in list(self._waiting):
@@ -263,6 +272,8 @@ class Ledger:
         return None
 
     def _make_way(self, entry: Entry) -> Action | None:
+        if entry.occupies:  # it is to leave first, and to come again
+            return None
         victims = self.room.victims(entry)
         if any(victim.leases for victim in victims):
             return None

@@ -13,7 +13,7 @@ from servekit.residency.actions import Action, Request, RequestState
 from servekit.residency.events import ResidencyEvent
 from servekit.residency.ledger import Ledger
 from servekit.residency.loader import HostTier, Loader, OnProgress
-from servekit.residency.models import ModelSpec, ModelState, ModelStatus, ResidencyStatus, UnknownModel
+from servekit.residency.models import ModelBusy, ModelSpec, ModelState, ModelStatus, ResidencyStatus, UnknownModel
 from servekit.residency.mover import Mover
 
 T = TypeVar("T")
@@ -127,12 +127,17 @@ class Residency(Generic[T]):
                 self.pin(model_id)
 
     async def unload(self, model_id: str) -> None:
-        """Take a model off device and host; return when its bytes are free. Raises `ModelBusy`, `UnknownModel`."""
+        """Take a model off device and host; return when its bytes are free.
+
+        Raises `UnknownModel`, and `ModelBusy`, also if it was pinned before it was gone.
+        """
         self._check_known(model_id)
         self._ledger.unload(model_id)
         self._advance()
         entry = self._ledger.entry(model_id)
         await self._until(lambda: entry.doom is None)
+        if entry.pinned and entry.occupies:
+            raise ModelBusy(f"model {model_id!r} was pinned before it was unloaded")
 
     def pin(self, model_id: str) -> None:
         """Never evict this model once it is on the device. Does not load it. Raises `UnknownModel`."""

@@ -222,6 +222,15 @@ def test_a_pin_keeps_what_was_about_to_leave() -> None:
     assert device.state("a") is ModelState.READY
 
 
+def test_a_pin_takes_back_an_unload_that_has_not_begun() -> None:
+    device = Device({"a": 2}, budget=10)
+    device.ledger.withdraw(device.ask("a"))
+    device.ledger.unload("a")
+    device.ledger.pin("a", True)
+    assert device.settle() == [load("a")]
+    assert device.state("a") is ModelState.READY
+
+
 @pytest.mark.parametrize(("pinned", "free"), [(False, 8), (True, 5)])
 def test_what_can_never_fit_fails_at_once(pinned: bool, free: int) -> None:
     device = Device({"a": 3, "huge": 9}, budget=8)
@@ -310,6 +319,30 @@ def test_what_a_model_took_on_it_leaves_behind() -> None:
     assert device.settle() == [evict("a", EvictReason.MEMORY)]
     device.use("a")
     assert device.ledger.entry("a").bytes == 4
+
+
+def test_a_model_in_use_that_was_too_heavy_for_a_moment_stays() -> None:
+    device = Device({"a": 4}, budget=10)
+    device.ask("a")
+    device.settle()
+    device.ledger.resized("a", 12)
+    second = device.ask("a")
+    assert second.state is RequestState.WAITING
+    device.ledger.resized("a", 4)
+    device.advance()
+    assert (second.state, device.settle()) == (RequestState.GRANTED, [])
+
+
+def test_a_pinned_model_that_was_too_heavy_for_a_moment_stays() -> None:
+    device = Device({"a": 1, "b": 8}, budget=10)
+    device.use("a")
+    device.ledger.pin("a", True)
+    device.ask("b")
+    device.ledger.resized("a", 3)
+    device.ledger.load_failed("b", KeyError("b"))
+    device.next = None
+    assert device.advance() is None
+    assert device.state("a") is ModelState.READY
 
 
 def test_a_model_found_too_heavy_for_the_device_fails_its_requests() -> None:

@@ -318,6 +318,30 @@ async def test_a_model_in_use_cannot_be_unloaded(residency: Residency[Weights]) 
             await residency.unload("a")
 
 
+async def test_an_unload_that_a_pin_takes_back_is_an_error(
+    residency: Residency[Weights], shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def load_to_the_end(model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Weights]:
+        shelf.begun.set()
+        await shelf.go_on.wait()
+        return Loaded(Weights(model_id), SIZES[model_id])
+
+    monkeypatch.setattr(shelf, "load", load_to_the_end)
+    shelf.go_on.clear()
+    loading = asyncio.create_task(residency.load("a"))
+    await shelf.begun.wait()
+    loading.cancel()
+    await asyncio.wait([loading])
+    unloading = asyncio.create_task(residency.unload("a"))
+    await asyncio.sleep(0)
+    residency.pin("a")
+    shelf.go_on.set()
+
+    with pytest.raises(ModelBusy, match="pinned before"):
+        await unloading
+    assert residency.model_status("a").pinned
+
+
 async def test_an_unload_that_raises_does_not_stop_the_rest(
     residency: Residency[Weights], shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
