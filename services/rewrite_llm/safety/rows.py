@@ -68,7 +68,7 @@ class Category(Row):
     fixed: Literal[True] | None = None
     """If set, policy cannot change the verdict."""
     innocent: Phrases = ()
-    """Phrases whose words no rule of this file looks at."""
+    """Phrases whose words no rule of this file looks at, neither as terms nor as what must stand near."""
     rule: tuple[Rule, ...]
 
 

@@ -104,7 +104,8 @@ class RuleSet:
         for match in self._lexicon.find(view):
             found[match.payload.rule][match.payload.part].append(match)
         for index, parts in found.items():
-            yield from self._hits(*self._rules[index], parts, text, view, spoken)
+            if _Part.TERM in parts:  # most texts hold words that only stand near terms
+                yield from self._hits(*self._rules[index], parts, text, view, spoken)
 
     def _hits(
         self, category: Category, rule: Rule, parts: _Parts, text: str, view: View, spoken: Callable[[], str]
@@ -140,17 +141,20 @@ class _Surroundings:
     def __init__(self, rule: Rule, parts: _Parts) -> None:
         self._needs_company = bool(rule.near)
         self._within = rule.within or None
-        self._near, self._unless, self._innocent = (
-            _InOrder(parts[part]) for part in (_Part.NEAR, _Part.UNLESS_NEAR, _Part.INNOCENT)
-        )
+        self._innocent = _InOrder(parts[_Part.INNOCENT])
+        self._near = _InOrder(each for each in parts[_Part.NEAR] if not self._is_innocent(each))
+        self._unless = _InOrder(parts[_Part.UNLESS_NEAR])
 
     def let_fire(self, term: Match[_Use]) -> bool:
         """Tell whether the rule's conditions hold for a term."""
-        if any(term.overlaps(each) for each in self._innocent.around(term, 0)):
+        if self._is_innocent(term):
             return False
         if any(not each.lies_in(term) for each in self._unless.around(term, self._within)):
             return False
         return not self._needs_company or any(not each.lies_in(term) for each in self._near.around(term, self._within))
+
+    def _is_innocent(self, words: Match[_Use]) -> bool:
+        return any(words.overlaps(each) for each in self._innocent.around(words, 0))
 
 
 class _InOrder:
