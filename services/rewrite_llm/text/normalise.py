@@ -3,13 +3,14 @@
 A text has several *views*. The first is folded: compatibility forms, case, accents, invisible characters and
 look-alike letters are undone. The others exist only where something in the text calls for them: digits that stand
 for letters ("n4ked"), letters pulled apart ("n u d e"), words cut by punctuation ("na-ked"), masked vowels ("n*de"),
-letters drawn out ("nuuude"). Word lists are folded by the same function, so folding costs no precision in any script.
+letters drawn out ("nuuude"), emoji that say what words do. Word lists are folded by the same function, so folding costs
+no precision in any script.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 # Letters that look Latin and have no compatibility decomposition: the part of Unicode TR 39 that occurs in practice.
@@ -26,8 +27,12 @@ _DROPPED = frozenset({"Mn", "Me", "Cf", "Cc", "Co", "Cs"})
 _ASCII = {code: chr(code).lower() if chr(code).isprintable() else " " for code in range(128)}
 _LONGEST_SPELLING = 8  # a character that stands for whole sentences (U+FDFA) is nobody's disguise of a word
 
+PICTURES = "\u2600-\u27bf\U0001f300-\U0001faff"
+"""The range of emoji, to stand in the brackets of a regular expression."""
+
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "@": "a", "$": "s", "!": "i"}
 _ELL = _LEET | {"1": "l", "!": "l"}
+_PICTURE = re.compile(f"[{PICTURES}]")
 _WORD = re.compile(r"[\w@$!]+")
 _LETTER = re.compile(r"[^\W\d_]")
 _STAND_IN = re.compile(r"[\d@$!]")
@@ -44,12 +49,14 @@ Edits = Mapping[int, str]
 class View:
     """One reading of a text; `origins[i]` is where character `i` came from, and the last entry is the text's length.
 
-    A `solid` view is a run of single letters put together: it has no word boundaries.
+    A `solid` view is a run of single letters put together: it has no word boundaries. In a `pictured` view each emoji
+    is a word; elsewhere they only part words.
     """
 
     text: str
     origins: tuple[int, ...] = field(hash=False)
     solid: bool = False
+    pictured: bool = False
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the part of the original that `text[start:end]` stands for, removed characters included."""
@@ -69,6 +76,8 @@ def views(text: str) -> tuple[View, ...]:
 
 def _views(first: View) -> Iterator[View]:
     yield first
+    if _PICTURE.search(first.text):
+        yield replace(first, pictured=True)
     for spelt in dict.fromkeys(_edit(first, edits) for edits in _unleet(first.text)):
         yield spelt
         yield _edit(spelt, {at: "" for cut in _CUT.finditer(spelt.text) for at in range(*cut.span())})

@@ -2,8 +2,9 @@
 
 A phrase is one or more words. A word may end in `*` (any ending) or begin with it (any beginning), and `a|b` means
 either. Whole words only: "cock" is not in "cocktail". Scripts written without spaces (Chinese, Japanese) are matched
-character by character. Whole words are looked up in a dictionary and open ones letter by letter, for as long as some
-phrase goes on: the time grows with the text, not with its square, and hardly with the number of phrases.
+character by character, and so are emoji. Whole words are looked up in a dictionary and open ones letter by letter, for
+as long as some phrase goes on: the time grows with the text, not with its square, and hardly with the number of
+phrases.
 """
 
 import re
@@ -14,10 +15,11 @@ from functools import lru_cache
 from itertools import product
 from typing import Generic, TypeVar
 
-from services.rewrite_llm.text.normalise import View, fold
+from services.rewrite_llm.text.normalise import PICTURES, View, fold
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
 _TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+_TOKEN_OR_PICTURE = re.compile(rf"[{_UNSPACED}{PICTURES}]|[^\W_{_UNSPACED}]+")
 _SHORTEST_INSIDE = 4  # shorter words occur by chance in a run without word boundaries
 
 T = TypeVar("T")
@@ -142,7 +144,7 @@ class Lexicon(Generic[T]):
         if view.solid:
             yield from self._inside(view.text)
             return
-        words, spans = _tokens(view.text)
+        words, spans = _tokens(view.text, pictured=view.pictured)
         for first, word in enumerate(words):
             for node in self._root.following(word):
                 for last, payload in _paths(node, words, first + 1):
@@ -156,9 +158,9 @@ class Lexicon(Generic[T]):
 
 
 @lru_cache(maxsize=16)  # several lexicons look at the same text one after the other
-def _tokens(text: str) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+def _tokens(text: str, *, pictured: bool) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
     """Return the words of a text and where they stand."""
-    found = tuple(_TOKEN.finditer(text))
+    found = tuple((_TOKEN_OR_PICTURE if pictured else _TOKEN).finditer(text))
     return tuple(each.group() for each in found), tuple(each.span() for each in found)
 
 
@@ -186,7 +188,7 @@ def parse(phrase: str) -> Words:
 def _positions(part: str) -> Iterator[tuple[Word, ...]]:
     """Split "don't" or an unspaced script into the words that the tokens of a text will be."""
     alternatives = part.split("|")
-    tokens = [_TOKEN.findall(fold(each)) for each in alternatives]
+    tokens = [_TOKEN_OR_PICTURE.findall(fold(each)) for each in alternatives]
     if not all(tokens) or (len(alternatives) > 1 and any(len(each) > 1 for each in tokens)):
         raise ValueError(f"each alternative of {part!r} must be one word")
     if len(alternatives) > 1:
