@@ -131,6 +131,8 @@ un train en retard, gare la nuit
 熱血少年漫画風のバスケットボール
 裸足で砂浜を走る子供
 美食的诱惑, 甜品海报
+un joint en caoutchouc, photo de produit
+Piratenflagge mit Totenkopf
 """.strip().splitlines()
 
 REWRITTEN = """
