@@ -4,7 +4,15 @@ from servekit.device.arch import ArchVerdict, serves
 from servekit.device.current import CurrentDevice
 from servekit.device.gpu import Gpu, GpuFigures
 from servekit.device.host_tier import ModuleHostTier, host_budget_bytes
-from servekit.device.memory import activate, exercise, free_bytes, out_of_memory_as, release_unused, require_bytes
+from servekit.device.memory import (
+    activate,
+    exercise,
+    free_bytes,
+    is_out_of_memory,
+    out_of_memory_as,
+    release_unused,
+    require_bytes,
+)
 from servekit.device.plan import DevicePlan, DeviceUnavailable, plan_device
 from servekit.device.tensors import weight_bytes
 
@@ -20,6 +28,7 @@ __all__ = [
     "exercise",
     "free_bytes",
     "host_budget_bytes",
+    "is_out_of_memory",
     "out_of_memory_as",
     "plan_device",
     "release_unused",

@@ -78,13 +78,13 @@ def out_of_memory_as(plan: DevicePlan, wanted_bytes: int = 0) -> Generator[None,
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         asked = wanted_bytes or _asked_bytes(str(error))
         raise DeviceOutOfMemory(wanted_bytes=asked, free_bytes=free_bytes(plan)) from None
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """True for torch.OutOfMemoryError, MemoryError, and the CPU allocator, which has no type of its own."""
     import torch
 

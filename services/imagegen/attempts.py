@@ -85,6 +85,9 @@ _CAUSES: Mapping[Cause, str] = {
 }
 
 
+_TILED = Adjustment("decode", "whole", "tiled", "there was no memory for the picture in one piece")
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """A usable picture."""
@@ -238,6 +241,8 @@ class Attempts:
     def _accept(self, course: Course, made: Made, verdict: Verdict | None) -> Accepted:
         if course.attempts and (last := course.attempts[-1].remedy) is not None:
             self._metrics.recoveries.labels(course.row.id, last.value).inc()
+        if made.decoded.tiled:
+            course.adjustments.append(_TILED)
         course.attempts.append(Attempt(len(course.attempts) + 1, course.row.id, course.job.seed, None, None))
         return Accepted(made.decoded.pixels, verdict)
 

@@ -183,6 +183,8 @@ class Decoded:
     """False if a latent or decoded value was NaN or infinite; `pixels` then mean nothing."""
     can_decode_fp32: bool
     """True if decoding the same latents in 32-bit floating point may give something better."""
+    tiled: bool = False
+    """True if it was decoded in overlapping tiles, for want of memory."""
 
 
 @dataclass(frozen=True, slots=True)

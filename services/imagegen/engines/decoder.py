@@ -1,11 +1,17 @@
 """From latents to pictures."""
 
+import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.nn.functional import interpolate
+
+from servekit.device import is_out_of_memory
+
+logger = logging.getLogger(__name__)
 
 GLANCE = 32
 """Longest side, in latents, of what is decoded for a preview."""
@@ -39,19 +45,26 @@ class Decoder:
         """Tell whether pictures are decoded in 32-bit floating point anyway."""
         return self.dtype == torch.float32 or (self.dtype == torch.float16 and self.upcasts)
 
-    def decode(self, latents: torch.Tensor, *, fp32: bool = False) -> torch.Tensor:
-        """Return the picture of some latents, shape (3, height, width), 0 to 1."""
+    def decode(self, latents: torch.Tensor, *, fp32: bool = False) -> tuple[torch.Tensor, bool]:
+        """Return the picture of some latents, shape (3, height, width), 0 to 1, and whether it was made of tiles.
+
+        It is where there is no memory for it in one piece; overlapping tiles of half the side take about a quarter.
+        """
         with self.precision(fp32=fp32 or (self.upcasts and self.dtype == torch.float16)):
             unscaled = self.unscaled(latents.to(self.dtype))
-            image: torch.Tensor = self._vae.decode(unscaled, return_dict=False)[0][0]
-        return (image * 0.5 + 0.5).clamp(0, 1)
+            image = self._whole(unscaled)
+            tiled = image is None
+            if image is None:
+                with self._tiles(max(unscaled.shape[-2:]) // 2):
+                    image = self._vae.decode(unscaled, return_dict=False)[0][0]
+        return (image * 0.5 + 0.5).clamp(0, 1), tiled
 
     def glance(self, latents: torch.Tensor) -> torch.Tensor:
         """Return a small picture of some latents: a whole one would cost more than a step."""
         longest = max(latents.shape[-2:])
         if longest > GLANCE:
             latents = interpolate(latents.float(), scale_factor=GLANCE / longest, mode="area")
-        return self.decode(latents.to(self.dtype))
+        return self.decode(latents.to(self.dtype))[0]
 
     def scaled(self, latents: torch.Tensor) -> torch.Tensor:
         """Return latents of the autoencoder as the denoising network knows them."""
@@ -79,6 +92,29 @@ class Decoder:
             yield
         finally:
             self._vae.to(dtype=usual)
+
+    def _whole(self, latents: torch.Tensor) -> torch.Tensor | None:
+        """Return a picture decoded in one piece, None where there is no memory for that."""
+        try:
+            image: torch.Tensor = self._vae.decode(latents, return_dict=False)[0][0]
+            return image
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold what memory there is
+            logger.warning("no memory to decode a picture in one piece: it is decoded in tiles")
+            return None
+
+    @contextmanager
+    def _tiles(self, side: int) -> Iterator[None]:
+        """Have larger latents decoded in tiles of `side` latents for a while."""
+        sizes = {"use_tiling": True, "tile_latent_min_size": side, "tile_sample_min_size": side * self.factor}
+        usual = {name: getattr(self._vae, name) for name in sizes}
+        vars(self._vae).update(sizes)
+        try:
+            yield
+        finally:
+            vars(self._vae).update(usual)
 
     def _statistics(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return mean and standard deviation by channel, None where the weights do not say."""

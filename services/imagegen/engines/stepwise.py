@@ -92,12 +92,13 @@ class StepwiseEngine:
         """Decode the latents to a picture."""
         decoder = self._decoders[state.job.decoder]
         with torch.inference_mode():
-            image = decoder.decode(state.latents, fp32=fp32)
+            image, tiled = decoder.decode(state.latents, fp32=fp32)
             latents_finite = all_finite(state.latents)
         return Decoded(
             pixels=to_pixels(image),
             finite=latents_finite and all_finite(image),
             can_decode_fp32=latents_finite and not fp32 and not decoder.decodes_in_fp32,
+            tiled=tiled,
         )
 
     def preview(self, state: Denoising) -> Pixels | None:

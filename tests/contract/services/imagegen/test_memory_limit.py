@@ -35,11 +35,11 @@ def test_a_picture_that_does_not_fit_is_refused_with_the_bytes_and_the_next_one_
 
 
 @contextmanager
-def limited() -> Iterator[None]:
-    """Let this process take `ROOM` bytes more and no more."""
+def limited(room: int = ROOM) -> Iterator[None]:
+    """Let this process take `room` bytes more and no more."""
     usual = resource.getrlimit(resource.RLIMIT_AS)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, usual[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (taken + room, usual[1]))
     try:
         yield
     finally:
