@@ -27,6 +27,7 @@ import torch
 from bench._figures import Figure, table
 from recipes.random_xtts import FULL, save
 from servekit.device import plan_device
+from servekit.worker import DeviceWorker
 from services.voice.domain import EngineSpec, Utterance, Voice
 from services.voice.engines.xtts import speakers
 from services.voice.engines.xtts.engine import Family, XttsEngine
@@ -78,13 +79,16 @@ def measured(arguments: dict[str, Any], tokens: int, rounds: int) -> list[Figure
 
 async def _measure(models: Path, arguments: dict[str, Any], most: int, begin: float) -> list[Round]:
     folder = save(models / SPEC.source, **arguments)
-    upstream, engine = _upstream(folder), await _load(models)
+    worker = DeviceWorker("voice-device")
+    await worker.start()
+    upstream, engine = _upstream(folder), await _load(models, worker)
     rounds, longest = list[Round](), 0.0
     while not rounds or (len(rounds) < most and time.perf_counter() + longest < begin + BUDGET_S):
         began = time.perf_counter()
         rounds.append(await _round(upstream, engine))
         longest = max(longest, time.perf_counter() - began)
     await engine.close()
+    await worker.close()
     return rounds
 
 
@@ -114,10 +118,11 @@ def _upstream(folder: Path) -> Callable[[], Iterator[Any]]:
     )
 
 
-async def _load(models: Path) -> XttsEngine:
+async def _load(models: Path, worker: DeviceWorker) -> XttsEngine:
     """Return ours, which has spoken once."""
     plan = plan_device("cpu")
     family = Family(
+        worker=worker,
         device="cpu",
         dtype=plan.dtype,
         batch=len(TEXTS),

@@ -12,6 +12,13 @@ from services.rewrite_llm.text.language import guess
         ("un zorro en el bosque con los niños", "es"),
         ("una volpe nella neve con gli alberi", "it"),
         ("uma raposa na neve com os pais", "pt"),
+        ("een vos in het bos met zijn jong", "nl"),
+        ("lis na polu przy lesie", "pl"),
+        ("лиса в снегу", "ru"),
+        ("雪中的狐狸", "zh"),
+        ("雪の中の狐", "ja"),
+        ("a f\u043ex in the sn\u043ew", "en"),  # Cyrillic o
+        ("a poster that says 狐", "en"),
     ],
 )
 def test_guesses(text: str, code: str) -> None:
