@@ -1,10 +1,11 @@
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from servekit.worker import DeviceWorker
 from services.imagegen.catalog import Dtype, ModelRow, Refiner
 from services.imagegen.engines import registry
 from services.imagegen.engines.folders import Folders
@@ -25,6 +26,15 @@ def _finished(steps: Generator[None, None, Any]) -> Any:
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[DeviceWorker]:
+    """Return a device thread."""
+    worker = DeviceWorker("device")
+    await worker.start()
+    yield worker
+    await worker.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,5 @@
 """Profiles, carried out by the production loader on tiny pipelines. Offloading is to the CPU's own memory here."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from servekit.device import plan_device
 from servekit.residency import Loaded
-from servekit.worker import CancelToken, DeviceWorker
+from servekit.worker import DeviceWorker
 from services.imagegen.batching import Batcher
 from services.imagegen.catalog import AdapterRow, Catalog
 from services.imagegen.domain import AdapterChoice, Pixels
-from services.imagegen.engines.loader import EngineLoader
-from services.imagegen.engines.weights import WeightStore
 from services.imagegen.profiles import profile
-from tests.contract.services.imagegen import runs
+from tests.contract.services.imagegen import loaders, runs
 from tests.unit.services.imagegen import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
@@ -33,37 +29,19 @@ COMPILER = pytest.mark.filterwarnings(
 FLOAT8 = torch.float8_e4m3fn
 
 
-@pytest.fixture
-async def worker() -> AsyncIterator[DeviceWorker]:
-    worker = DeviceWorker("device")
-    await worker.start()
-    yield worker
-    await worker.close()
-
-
 class Bench:
     """Loads tiny pipelines with a changed profile."""
 
     def __init__(self, models_dir: Path, worker: DeviceWorker) -> None:
-        self._store = WeightStore(models_dir, token=None, download=False)
+        self._models_dir = models_dir
         self._worker = worker
 
     async def load(self, base: dict[str, Any], **changes: Any) -> Loaded[Batcher]:
-        row, device = rows.row(base, dtype="bfloat16"), plan_device("cpu", dtype="bfloat16", threads=1)
-        usual = replace(profile(row, device, host_bytes=0, compiled=False), channels_last=False)
+        row = rows.row(base, dtype="bfloat16")
+        usual = replace(profile(row, loaders.PLAN, host_bytes=0, compiled=False), channels_last=False)
         lora = AdapterRow(id=f"{row.id}_lora", base=row.id, source=f"{row.id}_lora", license="MIT")
-        loader = EngineLoader(
-            Catalog([row], [lora]),
-            self._store,
-            device,
-            {row.id: replace(usual, **changes)},
-            self._worker,
-            max_batch=4,
-            converted_dir=None,
-            step_observer=lambda _model: lambda _width, _seconds: None,
-            on_out_of_memory=lambda _model: None,
-        )
-        return await loader.load(row.id, lambda _fraction: None, CancelToken())
+        catalog = Catalog([row], [lora])
+        return await loaders.load(catalog, {row.id: replace(usual, **changes)}, self._models_dir, self._worker)
 
     async def picture(self, base: dict[str, Any], *, adapted: bool = False, **changes: Any) -> Pixels:
         return await picture(await self.load(base, **changes), base, adapted=adapted)

@@ -229,7 +229,9 @@ def test_a_whole_pipeline_that_is_cancelled_leaves_no_cache_behind(build: Build)
 
 
 @pytest.mark.parametrize("last", [2, 3, 4, 5], ids="after {} steps".format)
-async def test_cancelling_before_or_after_a_forecast_stops_there_and_harms_nobody(build: Build, last: int) -> None:
+async def test_cancelling_before_or_after_a_forecast_stops_there_and_harms_nobody(
+    build: Build, worker: DeviceWorker, last: int
+) -> None:
     engine, seen, token = build(), list[int](), CancelToken()
     beside = runs.job(seed=8, steps=9, cache=CACHE)
     expected = runs.alone(engine, beside).pixels
@@ -239,15 +241,12 @@ async def test_cancelling_before_or_after_a_forecast_stops_there_and_harms_nobod
         if done == last:
             token.cancel()
 
-    worker = DeviceWorker("device")
-    await worker.start()
     batcher = Batcher(engine, worker)
     doomed, made = await asyncio.gather(
         batcher.make(runs.job(steps=9, cache=CACHE), token=token, on_step=on_step),
         batcher.make(beside),
         return_exceptions=True,
     )
-    await worker.close()
 
     assert isinstance(doomed, Cancelled)
     assert seen == list(range(1, last + 1))

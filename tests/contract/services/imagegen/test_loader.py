@@ -1,23 +1,19 @@
 """Every family, loaded as the service loads it and run through the batcher."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from servekit.device import plan_device
 from servekit.residency import Loaded
-from servekit.worker import CancelToken, DeviceWorker
+from servekit.worker import DeviceWorker
 from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog
 from services.imagegen.domain import Pixels
-from services.imagegen.engines.loader import EngineLoader
-from services.imagegen.engines.weights import WeightStore
 from services.imagegen.profiles import profiles
-from tests.contract.services.imagegen import runs
+from tests.contract.services.imagegen import loaders, runs
 from tests.contract.services.imagegen.conftest import Build
 from tests.unit.services.imagegen import rows
 
@@ -26,32 +22,13 @@ BASES = [rows.FLUX, rows.SDXL, rows.REFINED, rows.SD3, rows.HIDREAM, rows.Z_IMAG
 FAMILIES = pytest.mark.parametrize("base", BASES, ids=lambda base: base["id"])
 
 
-@pytest.fixture
-async def worker() -> AsyncIterator[DeviceWorker]:
-    worker = DeviceWorker("device")
-    await worker.start()
-    yield worker
-    await worker.close()
-
-
 async def load(
     base: dict[str, Any], models_dir: Path, worker: DeviceWorker, fractions: list[float] | None = None, **changes: Any
 ) -> Loaded[Batcher]:
     row = rows.row(base, **changes)
-    catalog, device = Catalog([row]), plan_device("cpu", dtype="bfloat16", threads=1)
-    loader = EngineLoader(
-        catalog,
-        WeightStore(models_dir, token=None, download=False),
-        device,
-        profiles(catalog, device, host_bytes=0, compiled=False),
-        worker,
-        max_batch=4,
-        converted_dir=None,
-        step_observer=lambda _model: lambda _width, _seconds: None,
-        on_out_of_memory=lambda _model: None,
-    )
-    heard = fractions if fractions is not None else []
-    return await loader.load(row.id, heard.append, CancelToken())
+    catalog, heard = Catalog([row]), fractions if fractions is not None else []
+    usual = profiles(catalog, loaders.PLAN, host_bytes=0, compiled=False)
+    return await loaders.load(catalog, usual, models_dir, worker, heard.append)
 
 
 @FAMILIES

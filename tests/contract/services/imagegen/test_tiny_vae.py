@@ -1,6 +1,5 @@
 """A tiny autoencoder that decodes where a tier asks for it. diffusers' pipeline with it as its `vae` is the oracle."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,15 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from servekit.device import plan_device, weight_bytes
+from servekit.device import weight_bytes
 from servekit.errors import ModelUnavailable
 from servekit.residency import Loaded
-from servekit.worker import CancelToken, DeviceWorker
+from servekit.worker import DeviceWorker
 from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog
-from services.imagegen.engines.loader import EngineLoader
-from services.imagegen.engines.weights import WeightStore
 from services.imagegen.ports import Engine
 from services.imagegen.profiles import Placement, profile
-from tests.contract.services.imagegen import oracle, runs
+from tests.contract.services.imagegen import loaders, oracle, runs
 from tests.contract.services.imagegen.conftest import Build, Load
 from tests.unit.services.imagegen import rows
 
@@ -104,30 +101,12 @@ def test_what_is_not_finite_is_noticed_and_decoded_again_in_32_bits_by_the_same_
     assert tiny.dtype == torch.bfloat16
 
 
-@pytest.fixture
-async def worker() -> AsyncIterator[DeviceWorker]:
-    worker = DeviceWorker("device")
-    await worker.start()
-    yield worker
-    await worker.close()
-
-
 async def load_model(
     models_dir: Path, worker: DeviceWorker, placement: Placement = "whole", **changes: Any
 ) -> Loaded[Batcher]:
-    row, device = rows.row(FLUX, dtype="bfloat16", **changes), plan_device("cpu", dtype="bfloat16", threads=1)
-    loader = EngineLoader(
-        Catalog([row]),
-        WeightStore(models_dir, token=None, download=False),
-        device,
-        {row.id: replace(profile(row, device, host_bytes=0, compiled=False), placement=placement)},
-        worker,
-        max_batch=4,
-        converted_dir=None,
-        step_observer=lambda _model: lambda _width, _seconds: None,
-        on_out_of_memory=lambda _model: None,
-    )
-    return await loader.load(row.id, lambda _fraction: None, CancelToken())
+    row = rows.row(FLUX, dtype="bfloat16", **changes)
+    changed = replace(profile(row, loaders.PLAN, host_bytes=0, compiled=False), placement=placement)
+    return await loaders.load(Catalog([row]), {row.id: changed}, models_dir, worker)
 
 
 async def test_it_is_loaded_arranged_and_counted_with_the_rest(models_dir: Path, worker: DeviceWorker) -> None:

@@ -12,7 +12,6 @@ from atelier.voice.v1 import voice_pb2
 from atelier.voice.v1 import voice_service_pb2 as wire
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from atelier_client import AsyncClient
-from recipes.random_xtts import TINY, save
 from servekit.context import CALLER_KEY
 from servekit.testing import local, serve
 from services.voice.bootstrap import build
@@ -32,22 +31,15 @@ CONSENT = "I agree that my voice may be copied here, and that I may delete it ag
 Open = Callable[..., AbstractAsyncContextManager[grpc.aio.Channel]]
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    save(folder / "tiny", **TINY)
-    return folder
-
-
 @pytest.fixture
-def studio(models: Path, tmp_path: Path) -> Open:
+def studio(folder: Path, tmp_path: Path) -> Open:
     """Return what opens a server that finds what an earlier one has kept."""
 
     @asynccontextmanager
     async def opened(**settings: object) -> AsyncIterator[grpc.aio.Channel]:
         catalog = tmp_path / "mine.toml"
         catalog.write_text(CATALOG)
-        own = {"port": 0, "catalog_file": catalog, "models_dir": models, "voices_dir": tmp_path / "voices"}
+        own = {"port": 0, "catalog_file": catalog, "models_dir": folder, "voices_dir": tmp_path / "voices"}
         async with serve(build(local(VoiceSettings, **own, **settings))) as channel:
             yield channel
 
@@ -133,10 +125,10 @@ async def test_names_and_numbers_of_voices_are_limited(studio: Open, tmp_path: P
     assert kept(tmp_path, "*.safetensors") == 2
 
 
-async def test_the_client_makes_uses_and_deletes_a_voice(studio: Open, models: Path, tmp_path: Path) -> None:
+async def test_the_client_makes_uses_and_deletes_a_voice(studio: Open, folder: Path, tmp_path: Path) -> None:
     async with studio() as channel:
         (tmp_path / "clip.wav").write_bytes(await clip(channel))
-    own = {"port": 0, "catalog_file": tmp_path / "mine.toml", "models_dir": models, "voices_dir": tmp_path / "voices"}
+    own = {"port": 0, "catalog_file": tmp_path / "mine.toml", "models_dir": folder, "voices_dir": tmp_path / "voices"}
     async with build(local(VoiceSettings, **own)).serving() as address, AsyncClient(address) as client:
         made = await client.create_voice("anna", tmp_path / "clip.wav", consent=True, display_name="Anna")
         assert (made.display_name, made.shared) == ("Anna", False)

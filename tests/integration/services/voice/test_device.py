@@ -9,20 +9,10 @@ import torch
 
 from atelier.models.v1 import model_service_pb2
 from atelier.models.v1.model_service_pb2_grpc import ModelServiceStub
-from recipes.random_xtts import TINY, save
 from servekit.app import App
 from servekit.testing import local, serve
 from services.voice import bootstrap
 from services.voice.settings import VoiceSettings
-from tests.integration.services.voice.test_xtts import ROW
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    save(folder / "tiny", **TINY)
-    (folder / "voices.toml").write_text(ROW)
-    return folder
 
 
 @pytest.fixture

@@ -13,34 +13,12 @@ from atelier.models.v1 import model_service_pb2, models_pb2
 from atelier.models.v1.model_service_pb2_grpc import ModelServiceStub
 from atelier.voice.v1 import voice_service_pb2 as wire
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
-from recipes.random_xtts import TINY, save
 from servekit.testing import local, serve
 from services.voice.bootstrap import build
 from services.voice.settings import VoiceSettings
 from tests.integration.services.voice.client import Heard, config, heard, reason, request, until, until_idle
 
 VOICE = "tiny/ada-one"
-ROW = """
-[[model]]
-id = "tiny"
-display_name = "Tiny XTTS"
-family = "xtts"
-source = "tiny"
-license = "none"
-strengths = "Speaks noise, but really."
-default_voice = "tiny/ada-one"
-max_characters = 60
-bytes = 100_000_000
-load_s = 1
-"""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    save(folder / "tiny", **TINY)
-    (folder / "voices.toml").write_text(ROW)
-    return folder
 
 
 @pytest.fixture
