@@ -61,6 +61,17 @@ async def serve(app: App) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
+def tasks() -> set[asyncio.Task[Any]]:
+    """Return the loop's tasks but gRPC's own, which wait for the next call for as long as a server lives."""
+    return {task for task in asyncio.all_tasks() if "._request_" not in getattr(task.get_coro(), "__qualname__", "")}
+
+
+async def ended(since: set[asyncio.Task[Any]]) -> None:
+    """Wait until every task that was not there `since` has ended; a test's own timeout ends one that never does."""
+    while left := tasks() - since:
+        await asyncio.wait(left)
+
+
 async def echo(text: str) -> str:
     """Return `text`."""
     return text

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from servekit.app import App
 from servekit.settings import ServerSettings
-from servekit.testing import Toy, ToyClient, echo, local, serve
+from servekit.testing import Toy, ToyClient, echo, ended, local, serve, tasks
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -265,8 +265,7 @@ async def test_reflection_lists_every_service() -> None:
 
 
 async def test_nothing_is_left_behind() -> None:
-    before = asyncio.all_tasks()
+    before = tasks()
     async with serve(_app(metrics_port=0)) as channel:
         await ToyClient(channel).ask("Unary", "hello")
-    await asyncio.sleep(0)
-    assert asyncio.all_tasks() == before
+    await ended(since=before)

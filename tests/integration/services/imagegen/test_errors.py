@@ -10,6 +10,7 @@ from grpc_status import rpc_status
 
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
 from atelier.models.v1 import model_service_pb2
+from servekit import testing
 from tests.integration.services.imagegen.conftest import Client, Start
 
 
@@ -141,12 +142,11 @@ async def test_a_caller_who_leaves_stops_the_work(client: Client, stage: str) ->
 async def test_the_server_is_as_before_after_a_storm_of_nonsense(client: Client) -> None:
     before = await client.generate()
     await until_idle(client)
-    tasks = len(asyncio.all_tasks())
+    tasks = testing.tasks()
     requests: list[dict[str, Any]] = [{"prompt": ""}, {"model": "no"}, {"steps": -1}, {"model": "absent_flux"}] * 10
     results = await asyncio.gather(*(client.generate(**each) for each in requests), return_exceptions=True)
 
     assert all(isinstance(each, grpc.aio.AioRpcError) for each in results)
     await until_idle(client)
     assert (await client.generate()).files == before.files
-    await until_idle(client)  # its calls are turns of the loop, in which what ended with the last picture goes
-    assert len(asyncio.all_tasks()) <= tasks
+    await testing.ended(since=tasks)
