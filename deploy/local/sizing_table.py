@@ -1,5 +1,7 @@
 """Writes the tables of docs/operate/sizing.md from the catalogs, or checks that they are fresh."""
 
+from collections.abc import Iterator
+
 from deploy.local.generated import section
 from services.imagegen import reading
 from services.imagegen.catalog import ModelRow
@@ -35,14 +37,23 @@ def _of_cards() -> str:
     rows = []
     for card in CARDS_GIB:
         budget = share * _bytes(card)
-        fitting = [name for name, _, size in _pictures() if size <= budget]
+        fitting = dict.fromkeys(name for name, _, size in _pictures() if size <= budget)
         rows.append(f"| {card} GiB | {budget / 1e9:.1f} GB | {', '.join(fitting)} |")
     return "\n".join(["| card | budget of imagegen | models that fit, one at a time |", "|---|---|---|", *rows])
 
 
 def _pictures() -> list[Weights]:
     models = reading.load(families=FAMILIES).models.values()
-    return [(row.id, *_heaviest(row)) for row in models if not row.base]
+    return [each for row in models if not row.base for each in _ways(row)]
+
+
+def _ways(row: ModelRow) -> Iterator[Weights]:
+    """Yield the ways to hold a row's weights on a GPU, the largest first."""
+    yield row.id, *_heaviest(row)
+    if row.float8_bytes is not None:
+        yield row.id, "network in float8", row.float8_bytes
+    if row.gguf is not None:
+        yield row.id, f"network from {row.gguf.file}", row.gguf.bytes
 
 
 def _heaviest(row: ModelRow) -> tuple[str, int]:

@@ -14,6 +14,8 @@ from services.imagegen.step_cache import StepCache
 Dtype = Literal["float32", "bfloat16", "float16"]
 Capability = Literal["text_to_image", "image_to_image", "inpainting", "negative_prompt", "adapters"]
 
+NETWORKS = ("transformer", "unet")
+"""What the denoising network is called in a pipeline."""
 _DTYPE_BYTES: Mapping[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _Id = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
 
@@ -73,6 +75,9 @@ class Sizes(_Row):
 class Weights(_Row):
     """Where weights come from: a folder below the models folder, or a repository of the hub."""
 
+    FILES: ClassVar[tuple[str, ...]] = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
+    """Files of a repository that may be of use."""
+
     source: str = ""
     """Path, relative to the models folder or absolute."""
     hub: str = ""
@@ -101,6 +106,24 @@ class Component(Weights):
 
     cls: str = Field(alias="class", pattern=r"^(transformers|diffusers)\.\w+$")
     options: dict[str, Any] = {}
+
+
+class Gguf(Weights):
+    """The denoising network in one GGUF file, at some 4 to 8 bits a weight; all else is the row's own."""
+
+    FILES: ClassVar = ("*.gguf",)
+
+    file: str = Field(pattern=r"\.gguf$")
+    """Its name, relative to the place."""
+    bytes: int = Field(ge=1)
+    """Estimated bytes of all the row's weights with this network in the place of its own."""
+    always: bool = False
+    """True to take it wherever the row is served. Else only where the network itself does not fit, nor does it in 8-bit
+    floating point."""
+
+    def needs(self, file: str) -> bool:
+        """Tell whether a file is wanted: only the one."""
+        return file == self.file
 
 
 class Refiner(Weights):
@@ -162,6 +185,8 @@ class ModelRow(Weights):
     float8_bytes: int | None = Field(default=None, ge=1)
     """Estimated bytes with the denoising network's weights stored in 8 bits and the rest in 16, which is done where all
     in 16 bits do not fit. Unset: never."""
+    gguf: Gguf | None = None
+    """The denoising network in fewer bits, for devices that are too small. Unset: there is none."""
     components: dict[str, Component] = {}
     """Parts of the pipeline that are not in its own place, by name."""
     without: tuple[str, ...] = ()
@@ -204,8 +229,18 @@ class ModelRow(Weights):
         return value
 
     def needs(self, file: str) -> bool:
-        """Tell whether a file is wanted: not of a part that is left out, or that comes from elsewhere."""
-        return file.split("/", maxsplit=1)[0] not in {*self.without, *self.components}
+        """Tell whether a file is wanted: not of a part that is left out, or that comes from elsewhere.
+
+        Of a network that a GGUF file replaces, the configuration is.
+        """
+        part = file.split("/", maxsplit=1)[0]
+        replaced = self.gguf is not None and self.gguf.always and part in NETWORKS and file.endswith(".safetensors")
+        return part not in {*self.without, *self.components} and not replaced
+
+    def with_gguf(self) -> Self:
+        """Return the row with its GGUF file in use."""
+        gguf = None if self.gguf is None else self.gguf.model_copy(update={"always": True})
+        return self.model_copy(update={"gguf": gguf})
 
     @property
     def tiers(self) -> dict[str, Usual]:
@@ -295,6 +330,8 @@ class Catalog:
             parts[f"{base.id}.refiner"] = base.refiner
         if base.tiny_vae is not None:
             parts[f"{base.id}.tiny_vae"] = base.tiny_vae
+        if base.gguf is not None and base.gguf.always:
+            parts[f"{base.id}.gguf"] = base.gguf
         adapters = {f"adapter {each}": self.adapters[each] for each in row.adapters}
         return {base.id: base, **parts, **adapters}
 

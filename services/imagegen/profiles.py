@@ -8,9 +8,10 @@ from servekit.device import DevicePlan
 from services.imagegen.catalog import Catalog, Dtype, ModelRow
 from services.imagegen.domain import Choice
 
-Placement = Literal["whole", "float8", "offloaded"]
+Placement = Literal["whole", "float8", "gguf", "offloaded"]
 """`whole`: the weights are on the device. `float8`: there too, the denoising network's stored in 8 bits and computed in
-16. `offloaded`: in host memory, each layer brought to the device when its turn comes."""
+16. `gguf`: the same with that network from a GGUF file, at some 4 bits. `offloaded`: in host memory, each layer brought
+to the device when its turn comes."""
 
 OFFLOADED_SHARE = 0.1
 """Share of offloaded weights to keep room for: the autoencoder, the layers at work and those on their way."""
@@ -78,11 +79,15 @@ def _dtype(row: ModelRow, device: DevicePlan) -> tuple[Dtype, str]:
 def _placement(row: ModelRow, dtype: Dtype, device: DevicePlan, host_bytes: int) -> tuple[Placement, int, str]:
     """Return the first placement that fits the budget, the bytes on the device, and why this one."""
     whole, budget = row.estimated_bytes(dtype), device.budget_bytes
+    if row.gguf is not None and row.gguf.always:
+        return "gguf", row.gguf.bytes, f"the row asks for {row.gguf.file}"
     if whole <= budget:
         return "whole", whole, f"{_gib(whole)} fit the budget of {_gib(budget)}"
     too_large = f"{_gib(whole)} do not fit the budget of {_gib(budget)}"
     if row.float8_bytes is not None and dtype != "float32" and row.float8_bytes <= budget:
         return "float8", row.float8_bytes, f"{too_large}; {_gib(row.float8_bytes)} do"
+    if row.gguf is not None and row.gguf.bytes <= budget:
+        return "gguf", row.gguf.bytes, f"{too_large}; {_gib(row.gguf.bytes)} with {row.gguf.file} do"
     share = int(OFFLOADED_SHARE * whole)
     if device.kind == "cuda" and whole <= host_bytes and share <= budget:
         return "offloaded", share, f"{too_large}, but the host's memory of {_gib(host_bytes)}: slow, but possible"

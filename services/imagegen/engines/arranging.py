@@ -4,10 +4,9 @@ from typing import Any
 
 import torch
 
+from services.imagegen.catalog import NETWORKS
 from services.imagegen.profiles import Profile
 
-_NETWORKS = ("transformer", "unet")
-"""What the denoising network is called in a pipeline."""
 _CONVOLUTIONAL = ("unet", "vae")
 _REPEATED: dict[str, list[str]] = {
     "SD3Transformer2DModel": ["JointTransformerBlock"],
@@ -32,9 +31,9 @@ class Arrangement:
         """Arrange a component before it goes to the device."""
         if self._profile.channels_last and name in _CONVOLUTIONAL:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
-        if self._profile.placement == "float8" and name in _NETWORKS:
+        if self._profile.placement == "float8" and name in NETWORKS:
             _store_in_float8(module, getattr(torch, self._profile.dtype))
-        if self._profile.compiled and name in _NETWORKS:
+        if self._profile.compiled and name in NETWORKS:
             _compile(module)
 
     def tiny_vae(self, module: torch.nn.Module) -> None:

@@ -20,6 +20,8 @@ class Folders:
     """The components that live elsewhere, by name, with their folders."""
     without: tuple[str, ...] = ()
     """Components that are left out."""
+    gguf: Path | None = None
+    """File of the denoising network, if it does not come from the pipeline's own folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class EngineLoader:
     async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Batcher]:
         """Fetch what is missing, then load it on the device thread, a component a turn."""
         row = self._catalog.get(model_id)
+        if self._profiles[model_id].placement == "gguf":
+            row = row.with_gguf()
         places = await self._fetch(row, lambda share: on_progress(share * FETCH_SHARE), token)
         share = 1.0 if row.source else FETCH_SHARE
 
@@ -139,5 +141,8 @@ class EngineLoader:
             name: (part, await self._store.fetch(f"{row.id}.{name}", part, on_progress, token))
             for name, part in row.components.items()
         }
-        base = Folders(row.id, row.place, root, parts, row.without)
+        gguf = None
+        if row.gguf is not None and row.gguf.always:
+            gguf = await self._store.fetch(f"{row.id}.gguf", row.gguf, on_progress, token) / row.gguf.file
+        base = Folders(row.id, row.place, root, parts, row.without, gguf)
         return Places(base, await beside("refiner", row.refiner), await beside("tiny_vae", row.tiny_vae))

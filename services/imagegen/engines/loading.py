@@ -3,16 +3,17 @@
 import importlib
 import json
 from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderTiny, DiffusionPipeline
+from diffusers import AutoencoderTiny, DiffusionPipeline, GGUFQuantizationConfig
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from servekit.errors import ModelUnavailable
-from services.imagegen.catalog import Dtype
+from services.imagegen.catalog import NETWORKS, Dtype
 from services.imagegen.engines.converted import Reader, read
 from services.imagegen.engines.folders import Folders
 
@@ -103,10 +104,16 @@ def _weight_bytes(folders: Folders, index: Mapping[str, Any], *, without: Mappin
         folder = folders.parts[name][1] if name in folders.parts else folders.root / name if ours else None
         if folder is None:
             continue
-        size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        size = sum(file.stat().st_size for file in _weight_files(name, folder, folders))
         if size or name in folders.parts:
             sizes[name] = size
     return sizes
+
+
+def _weight_files(name: str, folder: Path, folders: Folders) -> list[Path]:
+    if folders.gguf is not None and name in NETWORKS:
+        return [folders.gguf]
+    return list(folder.glob("*.safetensors"))
 
 
 def _load_component(name: str, folders: Folders, index: Mapping[str, Any], dtype: torch.dtype, reader: Reader) -> Any:
@@ -116,6 +123,23 @@ def _load_component(name: str, folders: Folders, index: Mapping[str, Any], dtype
     else:
         (library, cls), folder, options = index[name], folders.root / name, {}
     kind = getattr(importlib.import_module(library), cls)
+    if folders.gguf is not None and name in NETWORKS:
+        return _load_gguf(kind, folders.gguf, folder, dtype)
     if not hasattr(kind, "parameters"):  # a tokenizer
         return kind.from_pretrained(folder, local_files_only=True, **options)
     return reader(kind, folder, dtype, options)
+
+
+def _load_gguf(kind: Any, file: Path, config: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """Load a network of class `kind` as its folder's configuration says, its weights in the bits they have in the file.
+
+    They are widened to `dtype` layer by layer, while one works.
+    """
+    network: torch.nn.Module = kind.from_single_file(
+        str(file),
+        config=str(config),
+        quantization_config=GGUFQuantizationConfig(compute_dtype=dtype),
+        dtype=dtype,
+        local_files_only=True,
+    )
+    return network

@@ -12,7 +12,6 @@ from servekit.worker import CancelToken
 from services.imagegen.catalog import Catalog, Weights
 from services.imagegen.ports import FetchAdapter
 
-_WANTED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
 _UNWANTED = ("flux1-*.safetensors", "sd_xl_*.safetensors", "*_0.9vae.safetensors", "sd3*.safetensors", "*.fp16.*")
 """Single-file copies of the same weights and 16-bit variants beside the full ones."""
 
@@ -120,7 +119,7 @@ class WeightStore:
             info = HfApi(self._endpoint, token=self._token).model_info(
                 weights.hub, revision=weights.revision or None, files_metadata=True
             )
-            files = [each for each in _wanted(info.siblings or (), self._allow_pickle) if weights.needs(each[0])]
+            files = _wanted(info.siblings or (), weights, self._allow_pickle)
             total, done, path = sum(size for _, size in files) or 1, 0, ""
             for file, size in files:
                 token.check()
@@ -137,23 +136,23 @@ class WeightStore:
                 return local  # the hub is out of reach, the cache is not
             raise ModelUnavailable(_explained(name, weights, error, self._token)) from error
         if not path:
-            raise ModelUnavailable(f"{name}: {weights.place} has no safetensors weights")
+            raise ModelUnavailable(f"{name}: {weights.place} has none of the files wanted ({', '.join(weights.FILES)})")
         return _root(Path(path), files[-1][0])
 
 
 def _has_weights(folder: Path) -> bool:
     """Tell whether a folder has weights or what belongs to them: a component may be no more than a tokenizer."""
-    return any(folder.glob("*.json")) or any(folder.glob("*.safetensors"))
+    return any(any(folder.glob(pattern)) for pattern in ("*.json", "*.safetensors", "*.gguf"))
 
 
-def _wanted(siblings: Sequence[Any], allow_pickle: bool) -> list[tuple[str, int]]:
+def _wanted(siblings: Sequence[Any], weights: Weights, allow_pickle: bool) -> list[tuple[str, int]]:
     """Return the files to download with their sizes: pickles only of folders that have no safetensors."""
     files = {each.rfilename: each.size or 0 for each in siblings if not _fits(each.rfilename, _UNWANTED)}
-    safe = {file for file in files if _fits(file, _WANTED)}
+    safe = {file for file in files if _fits(file, weights.FILES)}
     if allow_pickle:
         covered = {Path(file).parent for file in safe if file.endswith(".safetensors")}
         safe |= {file for file in files if file.endswith(".bin") and Path(file).parent not in covered}
-    return [(file, size) for file, size in files.items() if file in safe]
+    return [(file, size) for file, size in files.items() if file in safe and weights.needs(file)]
 
 
 def _fits(file: str, patterns: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ GIB = 1024**3
 CPU = DevicePlan("cpu", "cpu", "a CPU", "bfloat16", None, (), 2, 32 * GIB, 24 * GIB, "it is there")
 GPU = replace(CPU, kind="cuda", device="cuda:0", name="a GPU", capability=(9, 0))
 LARGE = {"bytes": {"bfloat16": 30 * GIB}, "float8_bytes": 20 * GIB, "dtype": "bfloat16"}
+Q4 = {"source": "q4", "file": "q4.gguf", "bytes": 9 * GIB}
 
 
 def planned(device: DevicePlan, *, host_bytes: int = 0, compiled: bool = False, **row: Any) -> Profile:
@@ -48,6 +49,11 @@ def test_the_data_type_is_the_row_s_wish_where_the_device_computes_in_it(
         (GPU, {"bytes": {"bfloat16": 24 * GIB}}, 0, "whole", 24, "24.0 GiB fit the budget of 24.0 GiB"),
         (GPU, {}, 0, "float8", 20, "30.0 GiB do not fit the budget of 24.0 GiB; 20.0 GiB do"),
         (CPU, {}, 0, "float8", 20, "20.0 GiB do"),
+        (GPU, {"gguf": Q4}, 0, "float8", 20, "20.0 GiB do"),
+        (GPU, {"gguf": Q4, "float8_bytes": 25 * GIB}, 40, "gguf", 9, "24.0 GiB; 9.0 GiB with q4.gguf do"),
+        (CPU, {"gguf": Q4, "float8_bytes": None}, 0, "gguf", 9, "9.0 GiB with q4.gguf do"),
+        (GPU, {"gguf": {**Q4, "always": True}}, 0, "gguf", 9, "the row asks for q4.gguf"),
+        (GPU, {"gguf": {**Q4, "bytes": 25 * GIB}, "float8_bytes": None}, 40, "offloaded", 3, "but the host's memory"),
         (GPU, {"float8_bytes": None}, 40, "offloaded", 3, "but the host's memory of 40.0 GiB"),
         (GPU, {"float8_bytes": 25 * GIB}, 40, "offloaded", 3, "but the host's memory"),
         (GPU, {"float8_bytes": None}, 29, "whole", 30, "it will be refused"),
