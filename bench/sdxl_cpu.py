@@ -1,6 +1,6 @@
 """SDXL at 512x512 without a GPU: as imagegen's CPU profile runs it, beside the plain fp32 pipeline of 50 steps.
 
-The tier `fast`, which one has to ask for, is told apart: it forecasts steps and decodes with a tiny autoencoder.
+The tier `fast`, which one has to ask for, is told apart: it forecasts more steps, and decodes with a tiny autoencoder.
 
 Single steps are timed and multiplied by their number, because a plain picture takes half an hour; text encoding and
 decoding are timed whole. Full size, random weights. Needs 20 GB of memory and writes 7 GB beside the temporary files.
@@ -27,6 +27,27 @@ _TIMED = 3
 
 
 @dataclass(frozen=True, slots=True)
+class _Course:
+    """Which steps of a picture run the network, and how."""
+
+    steps: int
+    guided: float
+    """Share of the steps, the first ones, with a second pass."""
+    computed: Sequence[int]
+    """The steps that are not forecast."""
+
+    @classmethod
+    def of(cls, row: Any) -> "_Course":
+        """Return the course of a picture by a row's defaults."""
+        steps = round(row.steps.default)
+        return cls(steps, row.guided, range(steps) if row.cache is None else row.cache.computed(steps))
+
+    def told(self) -> str:
+        """Return the course in words."""
+        return f"a picture of {self.steps} steps, {len(self.computed)} of them computed, {self.guided:.0%} guided"
+
+
+@dataclass(frozen=True, slots=True)
 class _Costs:
     """Seconds of the parts of one picture."""
 
@@ -35,31 +56,15 @@ class _Costs:
     """With guidance: a forward pass of two samples."""
     unguided: float
     decode: float
+    forecast: float = 0.0
+    """A step without a forward pass."""
 
-    def picture(self, steps: int, guided: float = 1.0) -> float:
-        """Seconds for `steps`, of which guidance takes its second pass in the share `guided`."""
-        second_passes = round(guided * steps)
-        return self.encode + second_passes * self.step + (steps - second_passes) * self.unguided + self.decode
-
-
-@dataclass(frozen=True, slots=True)
-class _Fast:
-    """The tier `fast`: its steps, and seconds of what it does otherwise."""
-
-    steps: int
-    guided: float
-    computed: Sequence[int]
-    """The steps that are not forecast."""
-    forecast: float
-    """Seconds of one that is."""
-    decode: float
-
-    def picture(self, usual: _Costs) -> float:
-        """Seconds for a picture; what is done as `usual` takes as long."""
-        second_passes = sum(step < round(self.guided * self.steps) for step in self.computed)
-        first_passes = len(self.computed) - second_passes
-        forecasts = (self.steps - len(self.computed)) * self.forecast
-        return usual.encode + second_passes * usual.step + first_passes * usual.unguided + forecasts + self.decode
+    def picture(self, course: _Course) -> float:
+        """Seconds for a picture."""
+        second_passes = sum(step < round(course.guided * course.steps) for step in course.computed)
+        first_passes = len(course.computed) - second_passes
+        forecasts = (course.steps - len(course.computed)) * self.forecast
+        return self.encode + second_passes * self.step + first_passes * self.unguided + forecasts + self.decode
 
 
 def run() -> list[Figure]:
@@ -69,41 +74,55 @@ def run() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="sdxl-cpu-") as folder:
         _sdxl.save(Path(folder))
         _sdxl.save_tiny_vae(Path(folder) / _TINY)
-        plain = _plain(Path(folder))
+        plain = _plain(Path(folder)), _Course(_PLAIN_STEPS, 1.0, range(_PLAIN_STEPS))
         gc.collect()
-        ours, fast, row, dtype = _ours(Path(folder))
-    return [*_usual_figures(plain, ours, row, dtype), *_fast_figures(plain, ours, fast)]
+        ours, row, fast, fast_row, dtype = _ours(Path(folder))
+    before = plain[0].picture(plain[1])
+    return [
+        *_plain_figures(plain[0], before),
+        *_usual_figures(plain[0], before, ours, _Course.of(row), dtype),
+        *_fast_figures(before, ours, fast, _Course.of(fast_row)),
+    ]
 
 
-def _usual_figures(plain: _Costs, ours: _Costs, row: Any, dtype: str) -> list[Figure]:
-    steps = round(row.steps.default)
-    before, after = plain.picture(_PLAIN_STEPS), ours.picture(steps, row.guided)
+def _plain_figures(plain: _Costs, before: float) -> list[Figure]:
     return [
         Figure("plain fp32 pipeline: text encoding", plain.encode, "s", 1),
         Figure("plain fp32 pipeline: one step", plain.step, "s", _TIMED),
         Figure("plain fp32 pipeline: decoding", plain.decode, "s", 1),
         Figure(f"plain fp32 pipeline: a picture of {_PLAIN_STEPS} steps", before, "s", 1),
+    ]
+
+
+def _usual_figures(plain: _Costs, before: float, ours: _Costs, course: _Course, dtype: str) -> list[Figure]:
+    after, every = ours.picture(course), replace(course, computed=range(course.steps))
+    return [
         Figure("imagegen: text encoding", ours.encode, "s", 1),
         Figure(f"imagegen: one step ({dtype})", ours.step, "s", _TIMED),
         Figure("imagegen: one step after the guidance has ended", ours.unguided, "s", _TIMED),
         Figure("imagegen: decoding", ours.decode, "s", 1),
-        Figure(f"imagegen: a picture of {steps} steps, {row.guided:.0%} of them guided", after, "s", 1),
+        Figure(f"imagegen: {course.told()}", after, "s", 1),
         Figure("times faster, end to end", before / after, "x", 1, ">= 4"),
-        Figure("times fewer steps", _PLAIN_STEPS / steps, "x", 1),
+        Figure("times fewer steps", _PLAIN_STEPS / course.steps, "x", 1),
         Figure("times faster a step", plain.step / ours.step, "x", _TIMED),
-        Figure("times faster for ending the guidance early", ours.picture(steps) / after, "x", 1),
+        Figure(
+            "times faster for ending the guidance early",
+            ours.picture(replace(every, guided=1.0)) / ours.picture(every),
+            "x",
+            1,
+        ),
+        Figure("times faster for forecasting late steps", ours.picture(every) / after, "x", 1),
         Figure("times faster decoding", plain.decode / ours.decode, "x", 1),
     ]
 
 
-def _fast_figures(plain: _Costs, ours: _Costs, fast: _Fast) -> list[Figure]:
-    what = f"a picture of {fast.steps} steps, {len(fast.computed)} of them computed"
-    after = fast.picture(ours)
+def _fast_figures(before: float, ours: _Costs, fast: _Costs, course: _Course) -> list[Figure]:
+    after = fast.picture(course)
     return [
         Figure("imagegen, tier fast: one forecast step", fast.forecast * 1000, "ms", _TIMED),
         Figure("imagegen, tier fast: decoding with the tiny autoencoder", fast.decode, "s", 1),
-        Figure(f"imagegen, tier fast: {what}", after, "s", 1),
-        Figure("times faster, end to end, tier fast", plain.picture(_PLAIN_STEPS) / after, "x", 1),
+        Figure(f"imagegen, tier fast: {course.told()}", after, "s", 1),
+        Figure("times faster, end to end, tier fast", before / after, "x", 1),
         Figure("times faster decoding with the tiny autoencoder", ours.decode / fast.decode, "x", 1),
     ]
 
@@ -143,12 +162,13 @@ _TINY = "tiny_vae"
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 
 
-def _ours(folder: Path) -> tuple[_Costs, _Fast, Any, str]:
+def _ours(folder: Path) -> tuple[_Costs, Any, _Costs, Any, str]:
     """Load and run the row `sdxl` as imagegen does on this machine.
 
-    Returns the costs, those of the tier `fast`, the row and its data type.
+    Returns the costs and the row, the same of the tier `fast`, and the data type.
     """
-    from services.imagegen.domain import Job
+    from services.imagegen.domain import Job, Tier
+    from services.imagegen.tiers import at
 
     engine, row, dtype = _engine(folder)
     job = Job(_PROMPT, "", _SIDE, _SIDE, steps=round(row.steps.default), guidance=_GUIDANCE, seed=1)
@@ -156,14 +176,14 @@ def _ours(folder: Path) -> tuple[_Costs, _Fast, Any, str]:
     step = _step_seconds(engine, state)
     unguided = _step_seconds(engine, engine.prepare(replace(job, guided=0.0)))
     decode, _ = _timed(lambda: engine.finish(state))
-    return _Costs(encode, step, unguided, decode), _fast(engine, row, job), row, dtype
+    fast_row, _ = at(row, Tier.FAST)
+    forecast, tiny_decode = _fast(engine, fast_row, job)
+    ours = _Costs(encode, step, unguided, decode, forecast)
+    return ours, row, replace(ours, decode=tiny_decode), fast_row, dtype
 
 
-def _fast(engine: Any, row: Any, job: Any) -> _Fast:
-    from services.imagegen.domain import Tier
-    from services.imagegen.tiers import at
-
-    row, _ = at(row, Tier.FAST)
+def _fast(engine: Any, row: Any, job: Any) -> tuple[float, float]:
+    """Return the seconds of a forecast step and of decoding, as a row has it."""
     steps = round(row.steps.default)
     state = engine.prepare(replace(job, steps=steps, guided=0.0, cache=row.cache, decoder=row.decoder))
     forecasts: list[float] = []
@@ -173,7 +193,7 @@ def _fast(engine: Any, row: Any, job: Any) -> _Fast:
         if forecast:
             forecasts.append(seconds)
     decode, _ = _timed(lambda: engine.finish(state))
-    return _Fast(steps, row.guided, row.cache.computed(steps), median(forecasts), decode)
+    return median(forecasts), decode
 
 
 def _engine(folder: Path) -> tuple[Any, Any, str]:

@@ -117,6 +117,9 @@ def _changes(usual: ModelRow, row: ModelRow) -> tuple[Choice, ...]:
     if row.guided != usual.guided:
         share = f"{row.guided:.0%}"
         found.append(Choice("guided", share, f"a second pass in the first {share} of the steps only: {dear}"))
+    if row.cache != usual.cache and row.cache is not None:
+        told = f"1 step in {row.cache.interval} computed after the first {row.cache.first}"
+        found.append(Choice("cache", told, f"late predictions change slowly and are forecast from the last: {dear}"))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from services.imagegen.domain import Choice
 from services.imagegen.profiles import Profile, choices, fitted, profile, profiles
 from tests.unit.services.imagegen import rows
 
-ON_CPU = {"steps": 2, "refine": False, "guided": 0.5}
+ON_CPU = {"steps": 2, "refine": False, "guided": 0.5, "cache": {"interval": 2, "first": 1}}
 GIB = 1024**3
 CPU = DevicePlan("cpu", "cpu", "a CPU", "bfloat16", None, (), 2, 32 * GIB, 24 * GIB, "it is there")
 GPU = replace(CPU, kind="cuda", device="cuda:0", name="a GPU", capability=(9, 0))
@@ -111,6 +111,7 @@ def test_a_cpu_takes_fewer_steps_and_no_refiner_and_ends_guidance_early() -> Non
         ("steps", "2"),
         ("refine", "false"),
         ("guided", "50%"),
+        ("cache", "1 step in 2 computed after the first 1"),
     ]
     assert all("a request may ask for more" in each.reason for each in changes["tiny_refined"])
 

@@ -179,10 +179,17 @@ def test_bytes_scale_with_the_data_type() -> None:
 
 def test_no_shipped_model_cuts_corners_unless_the_tier_fast_is_asked_for() -> None:
     models = reading.load(families=FAMILIES).models.values()
-    usual = [each for row in models for each in (row, row.on_cpu, row.best) if each is not None]
+    usual = [each for row in models for each in (row, row.best) if each is not None]
 
     assert {(each.cache, each.decoder) for each in usual} == {(None, "full")}
     assert all(row.fast is None or row.fast.cache is None for row in models if row.steps.default < 14)
+
+
+def test_on_a_cpu_no_more_is_forecast_than_late_steps_after_the_guidance() -> None:
+    found = [row.on_cpu for row in reading.load(families=FAMILIES).models.values() if row.on_cpu is not None]
+
+    assert {each.decoder for each in found} == {"full"}
+    assert [each.cache.first for each in found if each.cache] == [round(each.guided * each.steps) for each in found]
 
 
 def test_a_row_over_other_weights_decodes_with_their_tiny_autoencoder() -> None:
