@@ -14,7 +14,7 @@ from recipes.scenes.scene import FIELDS
 from recipes.sketch.budget import Budget
 from recipes.sketch.flow import BATCH, EMPTY_SHARE, flow_loss
 from recipes.sketch.library import FluxPipeline, Pipeline
-from recipes.sketch.models import Painter, Tokenizers, painter_of
+from recipes.sketch.models import Painter, Tokenizers
 from recipes.sketch.painting import load
 from recipes.sketch.pool import LatentPool, PoolSize
 from recipes.sketch.session import Session, device
@@ -72,7 +72,8 @@ def train_adapter(field: str, models: Path, runs: Path, budget: Budget, size: Po
 
 def _adaptable(pipeline: Pipeline) -> Painter:
     """The pipeline's parts as a painter of which only new low-rank weights learn."""
-    painter = painter_of(pipeline, Tokenizers(pipeline.tokenizer_2, pipeline.tokenizer))
+    painter = Painter(Tokenizers(pipeline.tokenizer_2, pipeline.tokenizer))
+    painter.t5, painter.clip, painter.transformer = pipeline.text_encoder_2, pipeline.text_encoder, pipeline.transformer
     painter.requires_grad_(False)
     painter.transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=_TARGETS))
     return painter.to(device())

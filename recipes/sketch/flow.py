@@ -14,13 +14,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from recipes.sketch.budget import Budget
 from recipes.sketch.library import Autoencoder
 from recipes.sketch.models import GRID, TIME_SHIFT, Painter, Prompts, Tokenizers
-from recipes.sketch.optimizers import Optimizers
 from recipes.sketch.pool import LatentPool, PoolSize
 from recipes.sketch.session import Session, autocast, device
 
 BATCH = 48
 EMPTY_SHARE = 0.1
-PEAK = 1e-3
+_PEAK = 1e-3
 _AVERAGING = 0.998
 _REPORT_EVERY = 50
 _FOCUS = 4.0
@@ -64,50 +63,37 @@ class _Trainer:
         self._tokenizers = tokenizers
         self._painter = Painter(tokenizers).to(device())
         self._average = averaged(self._painter)
-        self._optimizers = Optimizers(self._painter)
+        self._optimizer = torch.optim.AdamW(self._painter.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
         self._painter.transformer.compile()
-
-    def begin(self, weights: dict[str, Tensor]) -> None:
-        """Begin with the weights of a trained painter."""
-        self._painter.load_state_dict(weights)
-        self._average.module.load_state_dict(weights)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs to go on."""
         return {
             "painter": self._painter.state_dict(),
             "average": self._average.state_dict(),
-            "optimizers": self._optimizers.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self._painter.load_state_dict(state["painter"])
         self._average.load_state_dict(state["average"])
-        self._optimizers.load_state_dict(state["optimizers"])
+        self._optimizer.load_state_dict(state["optimizer"])
 
     def step(self, latents: Tensor, captions: list[str], learning_rate: float) -> float:
         """One update; returns the batch's loss."""
+        self._optimizer.param_groups[0]["lr"] = learning_rate
         loss = flow_loss(self._painter, latents, self._tokenizers.encode(captions, device()))
+        self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._painter.parameters(), 1.0)
-        self._optimizers.step(learning_rate)
+        self._optimizer.step()
         self._average.update_parameters(self._painter)
         return loss.item()
 
 
-def train_painter(
-    folder: Path,
-    autoencoder: Autoencoder,
-    tokenizers: Tokenizers,
-    budget: Budget,
-    peak: float = PEAK,
-    start: Path | None = None,
-) -> None:
-    """Train within the budget; the folder's checkpoint then holds the averaged weights.
-
-    `start` has the weights of a trained painter to begin with, and the seed of the first scene.
-    """
+def train_painter(folder: Path, autoencoder: Autoencoder, tokenizers: Tokenizers, budget: Budget) -> None:
+    """Train within the budget; the folder's checkpoint then holds the averaged weights."""
     torch.manual_seed(0)
     session = Session(folder, budget)
     trainer = _Trainer(tokenizers)
@@ -115,17 +101,13 @@ def train_painter(
     if (state := session.resume()) is not None:
         trainer.restore(state)
         first_seed = state["seed"]
-    elif start is not None:
-        begun = torch.load(start, map_location=device(), weights_only=True)
-        trainer.begin(begun["painter"])
-        first_seed = begun["seed"]
     pool = LatentPool(autoencoder, PoolSize(), first_seed)
     rng = random.Random(first_seed)
     losses: list[float] = []
     started = time.monotonic()
     for step in session.steps():
         latents, captions = pool.batch(BATCH, EMPTY_SHARE, rng)
-        learning_rate = budget.learning_rate(peak)
+        learning_rate = budget.learning_rate(_PEAK)
         losses.append(trainer.step(latents, captions, learning_rate))
         if len(losses) == _REPORT_EVERY:
             session.report(

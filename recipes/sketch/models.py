@@ -8,13 +8,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config,
 
 from recipes.scenes.canvas import SIZE
 from recipes.sketch.autoencoder import LATENT_CHANNELS
-from recipes.sketch.library import (
-    FlowMatchEulerDiscreteScheduler,
-    FluxTransformer2DModel,
-    Pipeline,
-    Scheduler,
-    Transformer,
-)
+from recipes.sketch.library import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel, Scheduler, Transformer
 from recipes.sketch.tokens import MAX_TOKENS
 
 TEXT_WIDTH = 160
@@ -132,13 +126,6 @@ class Painter(nn.Module):
             return_dict=False,
         )[0]
         return velocity
-
-
-def painter_of(pipeline: Pipeline, tokenizers: Tokenizers) -> Painter:
-    """The trained parts of a pipeline as a painter."""
-    painter = Painter(tokenizers)
-    painter.t5, painter.clip, painter.transformer = pipeline.text_encoder_2, pipeline.text_encoder, pipeline.transformer
-    return painter
 
 
 def pack(latents: Tensor) -> Tensor:

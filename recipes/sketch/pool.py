@@ -16,7 +16,7 @@ from recipes.sketch.session import autocast
 _COMPLETE_SHARE = 0.5
 """Captions that leave nothing out: they bind every colour to its thing, the others teach short prompts."""
 
-_SHARES = {"landscape": 5, "portrait": 6, "poster": 2, "logo": 7}
+_SHARES = {"landscape": 3, "portrait": 6, "poster": 4, "logo": 7}
 """How often each field is drawn: letters and faces take longer to learn than skies."""
 
 
