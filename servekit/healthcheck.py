@@ -28,8 +28,15 @@ def trouble(channel: grpc.Channel, service: str = "", timeout_s: float = 5.0) ->
 
 
 def open_channel(options: argparse.Namespace) -> grpc.Channel:
-    """Return a channel to the address, with TLS if an authority was named."""
+    """Return a channel to the address, with TLS if an authority was named.
+
+    Raises `ValueError` for options that need others, and `OSError` if a file cannot be read.
+    """
+    if (options.cert is None) != (options.key is None):
+        raise ValueError("--cert and --key are given together or not at all")  # gRPC would abort the interpreter
     if options.ca is None:
+        if options.cert is not None:
+            raise ValueError("--cert and --key need --ca, without which there is no TLS")
         return grpc.insecure_channel(options.address)
     pair = [path.read_bytes() if path else None for path in (options.key, options.cert)]
     credentials = grpc.ssl_channel_credentials(options.ca.read_bytes(), *pair)
@@ -51,11 +58,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _ask(options: argparse.Namespace) -> str:
+    """Return why the server, or the command line, is not to be used, empty if all is well."""
+    try:
+        channel = open_channel(options)
+    except (OSError, ValueError) as error:
+        return str(error)
+    with channel:
+        return trouble(channel, options.service, options.timeout)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Ask once and return the exit code."""
     options = parse(arguments)
-    with open_channel(options) as channel:
-        why = trouble(channel, options.service, options.timeout)
+    why = _ask(options)
     if why:
         print(f"{options.address} {options.service or 'server'}: {why}", file=sys.stderr)
     return 1 if why else 0

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -71,3 +72,25 @@ async def test_a_server_whose_device_fails_serves_but_is_not_live() -> None:
         await told.wait()
         assert (await _check(address))[0] == 0
         assert await _check(address, "--service", "liveness") == (1, f"{address} liveness: NOT_SERVING\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--ca", "{pem}", "--cert", "{pem}"), "--cert and --key are given together or not at all"),
+        (("--ca", "{pem}", "--key", "{pem}"), "--cert and --key are given together or not at all"),
+        (("--cert", "{pem}", "--key", "{pem}"), "--cert and --key need --ca, without which there is no TLS"),
+        (("--ca", "/nonexist"), "[Errno 2] No such file or directory: '/nonexist'"),
+        (
+            ("--ca", "{pem}", "--cert", "{pem}", "--key", "/nonexist"),
+            "[Errno 2] No such file or directory: '/nonexist'",
+        ),
+    ],
+)
+async def test_options_that_are_of_no_use_are_one_clear_line(
+    options: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    pem = tmp_path / "some.pem"
+    pem.write_text("some")
+    checked = await _check("127.0.0.1:1", *(each.format(pem=pem) for each in options))
+    assert checked == (1, f"127.0.0.1:1 server: {told}\n")
