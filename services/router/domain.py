@@ -87,6 +87,8 @@ class Replica:
 
     name: str
     serving: bool = True
+    answering: bool = True
+    """Whether the last look and the last call were answered in time; one that is not comes last."""
     models: Mapping[str, Model] = field(default_factory=dict)
     """Its catalog by id, in catalog order."""
     weights: Mapping[str, Weights] = field(default_factory=dict)

@@ -38,8 +38,11 @@ def able(replicas: Sequence[Replica], model: str, without: Collection[str] = ())
 
 
 def pick(replicas: Sequence[Replica], model: str, without: Collection[str] = ()) -> Replica | None:
-    """Return the best replica for `model` that is not one of `without`; None if there is none."""
-    return max(able(replicas, model, without), key=lambda each: _total(each, model), default=None)
+    """Return the best replica for `model` that is not one of `without`; None if there is none.
+
+    One that does not answer is taken only if no other can.
+    """
+    return max(able(replicas, model, without), key=lambda each: (each.answering, _total(each, model)), default=None)
 
 
 def _total(replica: Replica, model: str) -> float:

@@ -95,7 +95,7 @@ class Fleet:
         return [server.describe() for server in self.servers()]
 
     def pick(self) -> str:
-        """Return the name of the least busy healthy server; of any if none is known to be healthy.
+        """Return the name of the least busy healthy server that answers; of any if none is known to be healthy.
 
         Raises `BackendUnavailable` if there is no server at all.
         """
@@ -107,7 +107,7 @@ class Fleet:
     def successor(self, lost: Sequence[str]) -> str | None:
         """Return the name of the best server that is none of the `lost` ones; None if there is none."""
         left = [server for server in self._servers.values() if server.name not in lost]
-        return min(left, key=lambda server: (not server.serving, server.in_flight)).name if left else None
+        return min(left, key=_rank).name if left else None
 
     def lease(self, name: str) -> AbstractContextManager[Server]:
         """Count a call to the server called `name`, see `Server.lease`; raises `ReplicaLost` if it has gone."""
@@ -157,3 +157,7 @@ class Fleet:
     def _free_name(self) -> str:
         taken = {server.name for server in self._servers.values()}
         return next(name for number in count() if (name := f"{self._service}-{number}") not in taken)
+
+
+def _rank(server: Server) -> tuple[bool, bool, int]:
+    return not server.serving, not server.answering, server.in_flight

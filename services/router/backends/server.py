@@ -10,11 +10,19 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from atelier.models.v1 import model_service_pb2, model_service_pb2_grpc, models_pb2
 from atelier.router.v1 import router_service_pb2
+from servekit.errors import DeadlineExceeded
 from services.router.backends.failures import translate
 from services.router.domain import Model, Replica, ReplicaLost, Weights
 from services.router.metrics import RouterMetrics
 
 Backend = router_service_pb2.Backend
+
+_MISSES = 2
+"""Looks left unanswered in a row after which a healthy server is taken for gone, until it answers again.
+
+Health is told by the event loop, whatever the device does. The loop of a busy server may be late once, when something
+holds it up for a moment; one that is silent at every look would keep callers waiting as well.
+"""
 
 _WEIGHTS = {
     models_pb2.MODEL_STATE_READY: Weights.READY,
@@ -48,12 +56,19 @@ class Server:
         self._models: Sequence[models_pb2.Model] = ()
         self._replica = Replica(name)
         self._probes = 0
+        self._missed = 0
+        self._overdue = False
         self.in_flight = 0
 
     @property
     def serving(self) -> bool:
         """Whether it was healthy when last asked."""
         return self._state == router_service_pb2.BACKEND_STATE_SERVING
+
+    @property
+    def answering(self) -> bool:
+        """Whether it answered the last look in time, and since then every call."""
+        return not (self._missed or self._overdue)
 
     @property
     def idle(self) -> bool:
@@ -64,7 +79,8 @@ class Server:
     def lease(self) -> Iterator["Server"]:
         """Count a call to the server; raises what a failed one means instead of gRPC's own error.
 
-        A server that is lost counts as unreachable until the next look at it.
+        A server that is lost counts as unreachable until the next look at it, and one that let a deadline pass is not
+        `answering` until the next look that it answers.
         """
         self.in_flight += 1
         self._in_flight.inc()
@@ -75,6 +91,7 @@ class Server:
             meaning = translate(error, self.name)
             if isinstance(meaning, ReplicaLost):
                 self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
+            self._overdue |= isinstance(meaning, DeadlineExceeded)
             raise meaning from error
         finally:
             self.in_flight -= 1
@@ -84,26 +101,35 @@ class Server:
         """Ask the server how it is; whatever goes wrong is its state.
 
         What it has is asked if `describe` is set, and whenever it turned healthy.
-        A healthy server that answers too late is busy, not gone: keepalive ends the connection to one that is.
+        A healthy server that answers too late may be busy: it is gone once it was late `_MISSES` times in a row. Looks
+        at the same time count as one.
         """
         self._probes += 1
+        missed = self._missed
         try:
-            answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
-            healthy = answer.status == health_pb2.HealthCheckResponse.SERVING
-            if healthy and (describe or not self.serving):
-                await self._describe_itself(timeout_s)
-            self._state = (
-                router_service_pb2.BACKEND_STATE_SERVING if healthy else router_service_pb2.BACKEND_STATE_NOT_SERVING
-            )
+            self._state = await self._look(timeout_s, describe=describe)
+            self._missed, self._overdue = 0, False
         except grpc.aio.AioRpcError as error:
-            if self.serving and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                return
-            self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
-            self._status.Clear()
-            self._models = ()
+            self._missed = missed + 1
+            late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if not (late and self.serving and self._missed < _MISSES):
+                self._forget()
         finally:
             self._probes -= 1
         self._up.set(self.serving)
+
+    async def _look(self, timeout_s: float, *, describe: bool) -> router_service_pb2.BackendState.ValueType:
+        answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            return router_service_pb2.BACKEND_STATE_NOT_SERVING
+        if describe or not self.serving:
+            await self._describe_itself(timeout_s)
+        return router_service_pb2.BACKEND_STATE_SERVING
+
+    def _forget(self) -> None:
+        self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
+        self._status.Clear()
+        self._models = ()
 
     async def _describe_itself(self, timeout_s: float) -> None:
         self._status, listing = await asyncio.gather(
@@ -115,7 +141,7 @@ class Server:
 
     def replica(self) -> Replica:
         """Return what placement needs to know."""
-        return replace(self._replica, serving=self.serving, in_flight=self.in_flight)
+        return replace(self._replica, serving=self.serving, answering=self.answering, in_flight=self.in_flight)
 
     def describe(self) -> Backend:
         """Return what the operator sees."""

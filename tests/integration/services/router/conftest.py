@@ -237,6 +237,21 @@ def serving(backend: Imagegen | Rewrite | Voice, port: int = 0, **settings: Any)
     return App(local(ServerSettings, port=port, **settings), backend.register, registry=CollectorRegistry()).serving()
 
 
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the library is not typed
+    """Health that a test sets, and that can be too busy to answer."""
+
+    def __init__(self) -> None:
+        self.status = health_pb2.HealthCheckResponse.SERVING
+        self.busy = False
+        self.asked = asyncio.Event()
+
+    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
+        self.asked.set()
+        if self.busy:
+            await asyncio.Event().wait()
+        return health_pb2.HealthCheckResponse(status=self.status)
+
+
 async def always_healthy(server: grpc.aio.Server) -> None:
     """Let a bare gRPC server say that it serves."""
     servicer = health.aio.HealthServicer()
@@ -259,10 +274,10 @@ class Client:
         self.voice = voice_service_pb2_grpc.VoiceServiceStub(self.channel)
         self.router = router_service_pb2_grpc.RouterServiceStub(self.channel)
 
-    async def events(self, prompt: str, **fields: Any) -> list[Event]:
+    async def events(self, prompt: str, timeout_s: float = 20.0, **fields: Any) -> list[Event]:
         """Return the events of a generation."""
         request = image_service_pb2.GenerateRequest(prompt=prompt, **fields)
-        return [event async for event in self.images.Generate(request, timeout=20)]
+        return [event async for event in self.images.Generate(request, timeout=timeout_s)]
 
 
 @asynccontextmanager

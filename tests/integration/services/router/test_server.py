@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import grpc
 import pytest
@@ -8,29 +7,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from atelier.models.v1 import models_pb2
+from atelier.router.v1 import router_service_pb2
 from servekit.channels import Link
+from servekit.errors import DeadlineExceeded
 from services.router.backends.channels import open_channel
 from services.router.backends.server import Server
 from services.router.domain import Replica, ReplicaLost, Weights
 from services.router.metrics import RouterMetrics
-from tests.integration.services.router.conftest import NOWHERE, Imagegen, model
-
-SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the library is not typed
-    """Health that a test sets, and that can be too busy to answer."""
-
-    def __init__(self) -> None:
-        self.status = SERVING
-        self.busy = False
-        self.asked = asyncio.Event()
-
-    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
-        self.asked.set()
-        if self.busy:
-            await asyncio.Event().wait()
-        return health_pb2.HealthCheckResponse(status=self.status)
+from tests.integration.services.router.conftest import NOWHERE, Health, Imagegen, model
 
 
 @pytest.fixture
@@ -40,7 +24,13 @@ async def health() -> Health:
 
 
 @pytest.fixture
-async def backend(health: Health) -> AsyncIterator[Server]:
+def registry() -> CollectorRegistry:
+    """Return the registry of the metrics of `backend`."""
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def backend(health: Health, registry: CollectorRegistry) -> AsyncIterator[Server]:
     """Return the router's view of an image server."""
     states = [models_pb2.MODEL_STATE_READY, models_pb2.MODEL_STATE_HOST, models_pb2.MODEL_STATE_FAILED]
     grpc_server = grpc.aio.server()
@@ -49,7 +39,7 @@ async def backend(health: Health) -> AsyncIterator[Server]:
     address = f"127.0.0.1:{grpc_server.add_insecure_port('127.0.0.1:0')}"
     await grpc_server.start()
     async with open_channel(address, Link(), max_message_bytes=4096) as channel:
-        yield Server("imagegen", "imagegen-0", address, channel, RouterMetrics(CollectorRegistry()))
+        yield Server("imagegen", "imagegen-0", address, channel, RouterMetrics(registry))
     await grpc_server.stop(None)
 
 
@@ -84,7 +74,61 @@ async def test_a_healthy_server_that_is_too_busy_to_answer_stays_in_use(backend:
 
     await backend.probe(0.01)
 
+    assert (backend.serving, backend.answering) == (True, False)
+
+
+async def test_a_server_that_is_silent_twice_in_a_row_is_unreachable(
+    backend: Server, health: Health, registry: CollectorRegistry
+) -> None:
+    await backend.probe(5.0)
+    health.busy = True
+
+    await backend.probe(0.01)
+    await backend.probe(0.01)
+
+    assert backend.describe().state == router_service_pb2.BACKEND_STATE_UNREACHABLE
+    assert registry.get_sample_value("router_backend_up", {"backend": "imagegen-0"}) == 0
+
+
+async def test_a_server_that_answers_in_between_is_busy_and_stays_in_use(backend: Server, health: Health) -> None:
+    await backend.probe(5.0)
+
+    for busy in (True, False, True):
+        health.busy = busy
+        await backend.probe(0.01 if busy else 5.0)
+
     assert backend.serving
+
+
+async def test_two_looks_at_once_are_one_miss(backend: Server, health: Health) -> None:
+    await backend.probe(5.0)
+    health.busy = True
+
+    await asyncio.gather(backend.probe(0.01), backend.probe(0.01))
+
+    assert backend.serving
+
+
+async def test_a_silent_server_that_answers_again_is_back_with_what_it_has(backend: Server, health: Health) -> None:
+    health.busy = True
+    await backend.probe(0.01)
+    await backend.probe(0.01)
+    health.busy = False
+
+    await backend.probe(5.0, describe=False)
+
+    assert (backend.serving, backend.answering, len(backend.describe().models)) == (True, True, 3)
+
+
+async def test_a_server_that_misses_a_deadline_is_put_last_until_the_next_good_look(backend: Server) -> None:
+    await backend.probe(5.0)
+
+    with pytest.raises(DeadlineExceeded), backend.lease():
+        raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata())
+    late = backend.replica()
+    await backend.probe(5.0)
+
+    assert (late.serving, late.answering, backend.replica().answering) == (True, False, True)
 
 
 async def test_a_server_that_drains_is_not_serving(backend: Server, health: Health) -> None:

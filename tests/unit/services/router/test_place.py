@@ -33,9 +33,10 @@ def test_ten_seconds_of_queue_halve_readiness() -> None:
         (replica("x"), replica("y", in_flight=1)),
         (replica("x", Weights.UNLOADED, free_share=0.9), replica("y", Weights.UNLOADED, free_share=0.1)),
         (replica("x"), replica("y", serving=False)),
+        (replica("x", Weights.UNLOADED, queue_eta_s=60.0, in_flight=9), replica("y", answering=False)),
         (replica("x", Weights.UNLOADED), replica("y", models={})),
     ],
-    ids=["resident", "queue", "own-requests", "room", "healthy", "has-the-model"],
+    ids=["resident", "queue", "own-requests", "room", "healthy", "answers", "has-the-model"],
 )
 def test_the_better_replica_is_picked(better: Replica, worse: Replica) -> None:
     assert place.pick([worse, better], "a") is better

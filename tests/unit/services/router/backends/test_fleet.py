@@ -20,6 +20,7 @@ class FakeServer:
         self.address = address
         self.channel = self
         self.serving = True
+        self.answering = True
         self.in_flight = 0
         self.probes = 0
         self.described = 0
@@ -176,6 +177,17 @@ async def test_the_least_busy_healthy_server_is_picked(names: Names) -> None:
     await fleet.refresh()
     first, second = (fakes(fleet)[address] for address in names.addresses)
     first.in_flight = 1
+
+    assert fleet.pick() == second.name
+    second.serving = False
+    assert fleet.pick() == first.name
+
+
+async def test_a_server_that_does_not_answer_is_picked_last_of_the_healthy(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+    first, second = (fakes(fleet)[address] for address in names.addresses)
+    first.answering, second.in_flight = False, 3
 
     assert fleet.pick() == second.name
     second.serving = False
