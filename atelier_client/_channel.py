@@ -37,3 +37,15 @@ OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `make run` puts the router."""
+
+LONGEST_TIMEOUT = 99_999_999.0
+"""Seconds, three years. gRPC counts nanoseconds in 64 bits: what is too long for them would be over at once."""
+
+
+def checked_timeout(seconds: float | None) -> float | None:
+    """Return the timeout that calls are made with, None for no limit; raises `ValueError`."""
+    if seconds is None:
+        return None
+    if not seconds > 0:  # which NaN is not either
+        raise ValueError(f"a timeout is a number of seconds above 0, or None for no limit, and not {seconds}")
+    return min(seconds, LONGEST_TIMEOUT)

@@ -13,7 +13,7 @@ Metadata = tuple[tuple[str, str], ...]
 class Credentials:
     """What is shown to the server, and how it has to prove itself. The default is plaintext, showing nothing.
 
-    Raises `OSError` if a file cannot be read, `ValueError` if parts do not fit together.
+    Raises `OSError` if a file cannot be read, `ValueError` if the key cannot be one or parts do not fit together.
     """
 
     api_key: str = field(default="", repr=False)
@@ -29,11 +29,18 @@ class Credentials:
 
     def __post_init__(self) -> None:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("a certificate and its private key are given together or not at all")
+            raise ValueError("a certificate and its private key (--cert, --key) are given together or not at all")
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise ValueError("a key or token has printable ASCII characters only; is there a line break in it?")
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.tls or self.ca_file is not None or self.cert_file is not None
 
     def channel(self, target: str) -> grpc.ChannelCredentials | None:
         """Return how to secure a channel to `target`, None for plaintext."""
-        if not (self.tls or self.ca_file or self.cert_file):
+        if not self.secure:
             if self.api_key and not _is_loopback(target):
                 raise ValueError(f"a key is sent to another machine over TLS only; use TLS to reach {target}")
             return None

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from atelier_client._credentials import ANONYMOUS, Credentials
+from atelier_client._hints import hint
+
 _STATUS_KEY = "grpc-status-details-bin"
 
 
@@ -44,22 +47,22 @@ class AtelierError(Exception):
         return "\n".join(lines)
 
 
-def from_rpc_error(error: grpc.RpcError, target: str) -> AtelierError:
+def from_rpc_error(error: grpc.RpcError, target: str, credentials: Credentials = ANONYMOUS) -> AtelierError:
     """Return the error of a failed call to `target`, with everything its `google.rpc.Status` details say."""
     code = error.code().name if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else "UNKNOWN"
     message = error.details() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else str(error)
-    result = AtelierError(code=code, message=_explain(code, message or "", target))
-    for detail in _details(error):
+    result = AtelierError(code=code, message=message or "")
+    details = _details(error)
+    for detail in details:
         _apply(result, detail)
+    if code == "UNAVAILABLE" and not details and (meaning := hint(result.message, target, credentials)):
+        result.message = f"{meaning} ({result.message})"
     return result
 
 
-def _explain(code: str, message: str, target: str) -> str:
-    if code == "UNAVAILABLE" and ("ssl" in message.lower() or "handshake" in message.lower()):
-        return f"{target} and this client do not agree on TLS: see --tls, --tls-ca, --cert and --key ({message})"
-    if code == "UNAVAILABLE" and ("connect" in message.lower() or "dns" in message.lower()):
-        return f"no server answers at {target}; start one with `make run`, or name another with --server ({message})"
-    return message
+def closed(code: str = "FAILED_PRECONDITION") -> AtelierError:
+    """Return the error of a call through a client that was closed, before the call or (`CANCELLED`) during it."""
+    return AtelierError(code=code, message="the client is closed; make a new one")
 
 
 def _details(error: grpc.RpcError) -> list[object]:

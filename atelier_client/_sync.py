@@ -2,27 +2,38 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import grpc
 
+from atelier.common.v1 import types_pb2
 from atelier.imagegen.v1 import image_service_pb2 as image_pb2
 from atelier.imagegen.v1.image_service_pb2_grpc import ImageServiceStub
+from atelier.models.v1 import model_service_pb2, models_pb2
+from atelier.models.v1.model_service_pb2_grpc import ModelServiceStub
 from atelier.router.v1 import router_service_pb2 as router_pb2
 from atelier.router.v1.router_service_pb2_grpc import RouterServiceStub
 from atelier.voice.v1 import voice_pb2, voice_service_pb2
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
-from atelier_client._channel import DEFAULT_TARGET, OPTIONS
+from atelier_client._channel import DEFAULT_TARGET, OPTIONS, checked_timeout
 from atelier_client._credentials import ANONYMOUS, Credentials
-from atelier_client._errors import AtelierError, from_rpc_error
-from atelier_client._requests import create_voice_requests, generate_request, synthesis_config, text_parts
+from atelier_client._errors import AtelierError, closed, from_rpc_error
+from atelier_client._requests import (
+    Clip,
+    check_pieces,
+    create_voice_requests,
+    generate_request,
+    message,
+    synthesis_config,
+    text_requests,
+)
 from atelier_client._results import ImageCollector, ImageResult, SpeechCollector, SpeechResult
 from atelier_client._tracing import carried
 
 Event = TypeVar("Event")
 Event_co = TypeVar("Event_co", covariant=True)
 OnImageEvent = Callable[[image_pb2.GenerateResponse], None]
+OnLoading = Callable[[types_pb2.Loading], None]
 
 
 class _Call(Protocol[Event_co]):
@@ -34,7 +45,11 @@ class _Call(Protocol[Event_co]):
 
 
 class Client:
-    """Talks to a router, or directly to an imagegen or voice server. Every method raises `AtelierError`."""
+    """Talks to a router, or directly to an imagegen or voice server. Every method raises `AtelierError`.
+
+    `timeout` is the seconds that a call may take, None for no limit. Raises `ValueError` if it is not above 0 or if the
+    credentials do not fit the target, and `OSError` if one of their files cannot be read.
+    """
 
     def __init__(
         self,
@@ -44,8 +59,9 @@ class Client:
         credentials: Credentials = ANONYMOUS,
     ) -> None:
         self._target = target
-        self._timeout = timeout
+        self._timeout = checked_timeout(timeout)
         self._credentials = credentials
+        self._closed = False
         secure = credentials.channel(target)
         self._channel = (
             grpc.secure_channel(target, secure, options=OPTIONS)
@@ -55,6 +71,7 @@ class Client:
         self._images = ImageServiceStub(self._channel)
         self._voices = VoiceServiceStub(self._channel)
         self._router = RouterServiceStub(self._channel)
+        self._models = ModelServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +81,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
+        self._closed = True
         self._channel.close()
 
     def image(self, prompt: str, *, on_event: OnImageEvent | None = None, **options: Any) -> ImageResult:
@@ -78,13 +96,13 @@ class Client:
 
     def generate(self, request: image_pb2.GenerateRequest) -> Generator[image_pb2.GenerateResponse, None, None]:
         """Yield the events of a generation as they come. Closing the iterator cancels the call."""
-        yield from self._events(self._images.Generate(request, **self._options()))
+        yield from self._events(lambda: self._images.Generate(request, **self._options()))
 
     def say(self, text: str, **options: Any) -> SpeechResult:
         """Speak a text; `options` are the fields of `SynthesisConfig` and `AudioConfig`."""
         collector = SpeechCollector()
-        request = voice_service_pb2.SynthesizeRequest(text=text, config=synthesis_config(**options))
-        with closing(self._events(self._voices.Synthesize(request, **self._options()))) as events:
+        request = message(voice_service_pb2.SynthesizeRequest, text=text, config=synthesis_config(**options))
+        with closing(self._events(lambda: self._voices.Synthesize(request, **self._options()))) as events:
             for event in events:
                 collector.feed(event)
         return collector.finish()
@@ -96,6 +114,7 @@ class Client:
 
         Closing the iterator cancels the call. What `text` raises, this raises.
         """
+        check_pieces(text, Iterable)
         config = synthesis_config(**options)
         failures: list[Exception] = []
 
@@ -103,14 +122,13 @@ class Client:
             yield voice_service_pb2.SynthesizeStreamRequest(config=config)
             try:
                 for piece in text:
-                    for part in text_parts(piece):
-                        yield voice_service_pb2.SynthesizeStreamRequest(text=part)
+                    yield from text_requests(piece)
             except Exception as failure:  # of which gRPC would only say that there was one
                 failures.append(failure)
                 raise
 
         try:
-            yield from self._events(self._voices.SynthesizeStream(requests(), **self._options()))
+            yield from self._events(lambda: self._voices.SynthesizeStream(requests(), **self._options()))
         except AtelierError:
             if failures:
                 raise failures[0] from None
@@ -118,11 +136,11 @@ class Client:
 
     def voices(self, language: str = "", model: str = "") -> list[voice_pb2.Voice]:
         """Return the voices the caller may use."""
-        request = voice_service_pb2.ListVoicesRequest(language=language, model=model)
+        request = message(voice_service_pb2.ListVoicesRequest, language=language, model=model)
         with self._errors():
             return list(self._voices.ListVoices(request, **self._options()).voices)
 
-    def create_voice(self, voice: str, clip: bytes | str | Path, **options: Any) -> voice_pb2.Voice:
+    def create_voice(self, voice: str, clip: Clip, **options: Any) -> voice_pb2.Voice:
         """Make a voice from a recording of 3 to 30 s, a file or its bytes; `options` are those of `CreateVoiceConfig`.
 
         The speaker has to consent, which `consent=True` says. Raises `OSError` if the file cannot be read.
@@ -133,12 +151,13 @@ class Client:
 
     def delete_voice(self, voice: str) -> None:
         """Delete a voice that was made from a clip."""
+        request = message(voice_service_pb2.DeleteVoiceRequest, voice=voice)
         with self._errors():
-            self._voices.DeleteVoice(voice_service_pb2.DeleteVoiceRequest(voice=voice), **self._options())
+            self._voices.DeleteVoice(request, **self._options())
 
     def route(self, prompt: str, **options: Any) -> router_pb2.RouteResponse:
         """Return what the router would do with an image request."""
-        request = router_pb2.RouteRequest(request=generate_request(prompt, **options))
+        request = message(router_pb2.RouteRequest, request=generate_request(prompt, **options))
         with self._errors():
             return self._router.Route(request, **self._options())
 
@@ -147,9 +166,34 @@ class Client:
         with self._errors():
             return list(self._router.ListBackends(router_pb2.ListBackendsRequest(), **self._options()).backends)
 
-    def _events(self, call: "_Call[Event]") -> Generator[Event, None, None]:
-        """Yield what a call sends, and cancel it when nobody wants more."""
+    def load_model(self, model: str, *, pin: bool = False, on_loading: OnLoading | None = None) -> models_pb2.Model:
+        """Load a model of an imagegen, voice or rewrite_llm server, and return it. A router has no models to move."""
+        request = message(model_service_pb2.LoadModelRequest, model=model, pin=pin)
+        loaded = models_pb2.Model()
+        with closing(self._events(lambda: self._models.LoadModel(request, **self._options()))) as events:
+            for event in events:
+                if event.HasField("model"):
+                    loaded = event.model
+                elif on_loading:
+                    on_loading(event.loading)
+        return loaded
+
+    def unload_model(self, model: str) -> models_pb2.Model:
+        """Free the memory of a model that is neither pinned nor in use, and return it."""
+        request = message(model_service_pb2.UnloadModelRequest, model=model)
         with self._errors():
+            return self._models.UnloadModel(request, **self._options()).model
+
+    def pin_model(self, model: str, pinned: bool = True) -> models_pb2.Model:
+        """Keep a model from being evicted, or no longer, and return it. Pinning does not load."""
+        request = message(model_service_pb2.PinModelRequest, model=model, pinned=pinned)
+        with self._errors():
+            return self._models.PinModel(request, **self._options()).model
+
+    def _events(self, begin: "Callable[[], _Call[Event]]") -> Generator[Event, None, None]:
+        """Begin a call, yield what it sends, and cancel it when nobody wants more."""
+        with self._errors():
+            call = begin()
             try:
                 yield from call
             finally:
@@ -164,4 +208,8 @@ class Client:
         try:
             yield
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self._target) from error
+            raise from_rpc_error(error, self._target, self._credentials) from error
+        except ValueError as error:
+            if not self._closed:
+                raise
+            raise closed() from error

@@ -28,6 +28,13 @@ def test_a_certificate_needs_its_key() -> None:
         Credentials(cert_file=Path("x.pem"))
 
 
+@pytest.mark.parametrize("key", ["two\nlines", "chave é", "\udcff", "tab\t"])
+def test_what_cannot_be_a_key_is_refused_without_showing_it(key: str) -> None:
+    with pytest.raises(ValueError, match="printable ASCII") as caught:
+        Credentials(api_key=key)
+    assert key not in str(caught.value)
+
+
 def test_a_key_is_not_shown_in_tracebacks() -> None:
     assert "secret" not in repr(Credentials(api_key="secret"))
 
