@@ -109,7 +109,8 @@ def _part_violations(request: GenerateRequest) -> Iterator[Violation]:
 def forwarded(request: GenerateRequest, decision: Decision, prompt: str) -> GenerateRequest:
     """Return the request as it goes to the server.
 
-    A prompt that was not fully screened keeps the check of the finished picture, whatever the caller asked for.
+    A prompt that was not fully screened keeps whatever check the server has for finished pictures, though the caller
+    asked for none.
     """
     onward = GenerateRequest()
     onward.CopyFrom(request)

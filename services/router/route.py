@@ -37,7 +37,7 @@ class Policy:
 
     ranking: Ranking
     require_screening: bool = False
-    """Refuse a prompt that could not be screened, instead of relying on the check of the finished picture."""
+    """Refuse a prompt that could not be screened, instead of relying on what imagegen checks in a finished picture."""
 
 
 class ImageRouter:

@@ -25,6 +25,10 @@ _COMMON = frozenset(
     )
 )
 """Words that say nothing about which model suits."""
+_UNSCREENED = (
+    "the prompt was screened for the worst only,"
+    " and finished pictures are checked only if imagegen has a model for that"
+)
 
 
 def words(text: str) -> frozenset[str]:
@@ -100,6 +104,6 @@ class Blocklist:
             verdict=Verdict.BLOCK if blocked else Verdict.ALLOW,
             source=Source.RULES,
             findings=(self._finding,) if blocked else (),
-            degraded=f"{why}; the prompt was screened for the worst only and the check of finished pictures stays on",
+            degraded=f"{why}; {_UNSCREENED}",
             complete=False,
         )

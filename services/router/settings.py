@@ -34,7 +34,7 @@ class RouterSettings(BackendSettings):
     rewrite_budget_s: float = Field(default=15.0, gt=0)
     """Seconds rewrite_llm gets to make an unsafe prompt safe."""
     require_screening: bool = False
-    """Whether to refuse a prompt that rewrite_llm could not screen, instead of relying on the check of the picture."""
+    """Whether to refuse a prompt that rewrite_llm could not screen, instead of relying on imagegen's check, if any."""
     readiness_weight: float = Field(default=0.5, ge=0, le=1)
     """How much it counts that a model could start soon; 0 ignores it."""
     readiness_band: float = Field(default=0.15, ge=0, le=1)

@@ -76,3 +76,10 @@ def test_what_is_innocent_passes_but_counts_as_unscreened(prompt: str) -> None:
     assert not screening.complete
     assert screening.source is Source.RULES
     assert screening.degraded.startswith("rewrite_llm is away; ")
+
+
+def test_a_check_of_the_picture_is_not_promised() -> None:
+    degraded = BLOCKLIST.screen("a kite", "rewrite_llm is away").degraded
+
+    assert "stays on" not in degraded
+    assert degraded.endswith("finished pictures are checked only if imagegen has a model for that")
