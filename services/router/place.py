@@ -45,6 +45,11 @@ def pick(replicas: Sequence[Replica], model: str, without: Collection[str] = ())
     return max(able(replicas, model, without), key=lambda each: (each.answering, _total(each, model)), default=None)
 
 
+def idlest(replicas: Sequence[Replica]) -> str:
+    """Return the name of the replica to ask what any could answer; there must be one that serves."""
+    return min((each for each in replicas if each.serving), key=lambda each: (not each.answering, each.in_flight)).name
+
+
 def _total(replica: Replica, model: str) -> float:
     return sum(weight * score(replica, model) for weight, score in _SCORERS)
 

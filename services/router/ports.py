@@ -30,6 +30,9 @@ class Replicas(Protocol):
     async def refresh(self) -> None:
         """Ask every server now, briefly."""
 
+    async def explain(self, replica: str, model: str) -> None:
+        """Raise why `replica` would not take a request for `model`, which it does not list; return if it would."""
+
 
 class ImageBackends(Replicas, Protocol[Request_contra, Event_co]):
     """Servers that can be sent to. Requests and events pass through unopened."""

@@ -55,12 +55,15 @@ class ImageRouter:
     async def route(self, ask: Ask) -> Decision:
         """Choose model and replica, and have the prompt screened.
 
-        Raises `InvalidRequest`, `UnknownModel` or `BackendUnavailable` if no model can take the request. A prompt that
-        policy forbids is not an error yet, see `enforce`.
+        Raises `InvalidRequest`, `UnknownModel` or `BackendUnavailable` if no model can take the request, or what a
+        server says of a model that none offers. A prompt that policy forbids is not an error yet, see `enforce`.
         """
         began = perf_counter()
         replicas = await self._serving()
-        candidates = _candidates(ask, _catalog(replicas))
+        catalog = _catalog(replicas)
+        if ask.model and ask.model not in catalog:
+            await self._replicas.explain(place.idlest(replicas), ask.model)
+        candidates = _candidates(ask, catalog)
         judgement = await self._judged(ask.prompt, candidates if len(candidates) > 1 else ())
         choice = self._choose(ask, candidates, replicas, judgement.selection)
         replica = place.pick(replicas, choice.model)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import grpc
@@ -10,12 +10,15 @@ import grpc
 from atelier.imagegen.v1 import image_service_pb2
 from atelier.models.v1 import model_service_pb2, model_service_pb2_grpc
 from servekit import tracing
+from servekit.context import current
 from servekit.errors import BackendUnavailable
 from services.router.backends.fleet import Fleet
 from services.router.domain import Replica
 from services.router.hop import Hop
 
 _GENERATE = "/atelier.imagegen.v1.ImageService/Generate"
+_ANY = "anything"
+"""A prompt for a request of which only the model matters."""
 
 
 class ImageFleet:
@@ -31,6 +34,17 @@ class ImageFleet:
     async def refresh(self) -> None:
         """Ask every server now, briefly."""
         await self._fleet.refresh()
+
+    async def explain(self, replica: str, model: str) -> None:
+        """Raise why the server would not take a request for `model`, in its own words; return if it would.
+
+        Only the server knows what its catalog has besides the models that it offers, and how to have them offered.
+        """
+        call = current()
+        request = image_service_pb2.GenerateRequest(prompt=_ANY, model=model, dry_run=True)
+        async with aclosing(self.generate(replica, request, Hop(call.outgoing_metadata(), call.deadline))) as events:
+            async for _ in events:
+                pass
 
     async def generate(
         self, replica: str, request: image_service_pb2.GenerateRequest, hop: Hop

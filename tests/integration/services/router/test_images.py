@@ -11,7 +11,8 @@ from grpc_status import rpc_status
 from atelier.common.v1 import decision_pb2, types_pb2
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
 from atelier.models.v1 import models_pb2
-from servekit.errors import DeviceOutOfMemory
+from servekit.errors import DeviceOutOfMemory, ModelUnavailable, ServingError
+from services.router.domain import UnknownModel
 from tests.integration.services.router.conftest import (
     PICTURE,
     Event,
@@ -236,6 +237,31 @@ async def test_a_slow_judge_is_not_waited_for(budget_s: float) -> None:
     async with (
         serving(imagegen) as images_at,
         serving(rewrite) as rewrite_at,
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (ModelUnavailable("flux_dev is not offered here: add it to `models`"), grpc.StatusCode.FAILED_PRECONDITION),
+        (UnknownModel("model", "flux_dev", nearest=["flux_schnell"]), grpc.StatusCode.NOT_FOUND),
+    ],
+    ids=["not-offered", "unknown"],
+)
+async def test_a_model_that_nobody_lists_is_refused_in_the_words_of_the_server(
+    studio: Studio, refusal: ServingError, code: grpc.StatusCode
+) -> None:
+    async def refuses(_request: Any) -> AsyncIterator[Event]:
+        yield Event(queued=types_pb2.Queued())
+        raise refusal
+
+    studio.imagegen.script = refuses
+
+    error = await failure(studio.client.events("a portrait", model="flux_dev"))
+
+    assert (error.code(), info(error).reason, error.details()) == (code, refusal.reason, refusal.message)
+    assert dict(info(error).metadata) == refusal.metadata()
+    assert [(request.model, request.dry_run) for request in studio.imagegen.requests] == [("flux_dev", True)]
+    assert not studio.rewrite.judged
+
+
         router_at(images_at, rewrite_at, decision_budget_s=budget_s) as client,
     ):
         events = await client.events("a portrait of a sailor", safety=imagegen_pb2.SAFETY_POLICY_IGNORE)

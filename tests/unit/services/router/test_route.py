@@ -40,12 +40,16 @@ FOUND = Finding("violence", "violence.gore", Verdict.REWRITE)
 class Fleet:
     now: tuple[Replica, ...] = (Replica("imagegen-0", models=MODELS, weights=READY),)
     later: tuple[Replica, ...] | None = None
+    explained: list[tuple[str, str]] = field(default_factory=list)
 
     def replicas(self) -> tuple[Replica, ...]:
         return self.now
 
     async def refresh(self) -> None:
         self.now = self.now if self.later is None else self.later
+
+    async def explain(self, replica: str, model: str) -> None:
+        self.explained.append((replica, model))
 
 
 @dataclass
@@ -154,6 +158,17 @@ async def test_unknown_allowed_models_are_named() -> None:
 async def test_an_unknown_model_comes_with_the_nearest() -> None:
     with pytest.raises(UnknownModel, match="did you mean people"):
         await router().route(Ask("a portrait", model="poeple"))
+
+
+async def test_the_least_busy_server_that_answers_is_asked_about_an_unknown_model() -> None:
+    (one,) = Fleet().now
+    away, silent = replace(one, name="imagegen-1", serving=False), replace(one, name="imagegen-2", answering=False)
+    fleet = Fleet((away, silent, replace(one, name="imagegen-3", in_flight=2), replace(one, in_flight=1)))
+
+    with pytest.raises(UnknownModel):
+        await router(fleet=fleet).route(Ask("a portrait", model="poeple"))
+
+    assert fleet.explained == [("imagegen-0", "poeple")]
 
 
 async def test_the_default_is_taken_when_the_judge_says_so() -> None:
