@@ -74,7 +74,8 @@ def resolve(
     if violations:
         raise InvalidRequest(violations)
     if request.safety is SafetyPolicy.IGNORE and not limits.may_ignore_safety:
-        raise PermissionDenied("this server does not let callers ignore the safety check")
+        refusal = "this server does not let callers ignore the safety check"
+        raise PermissionDenied(refusal, metadata={"cause": "safety_policy"})
     row, adjustments = at(row, request.tier)
     width, height = _size(request, row, limits, adjustments)
     scheduler = request.scheduler or next(iter(row.schedulers), "")

@@ -188,8 +188,10 @@ def test_what_a_model_that_takes_over_does_not_keep_is_reported() -> None:
 
 
 def test_ignoring_the_safety_check_needs_permission() -> None:
-    with pytest.raises(PermissionDenied):
+    with pytest.raises(PermissionDenied) as caught:
         plan(safety=SafetyPolicy.IGNORE)
+
+    assert caught.value.metadata() == {"cause": "safety_policy"}
 
 
 def test_with_permission_the_safety_check_can_be_ignored() -> None:
