@@ -5,6 +5,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
 from atelier.common.v1 import decision_pb2, types_pb2
 from atelier.imagegen.v1 import image_service_pb2, imagegen_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2
@@ -104,6 +108,15 @@ def _part_violations(request: GenerateRequest) -> Iterator[Violation]:
         yield Violation("source.data", "must be a PNG, JPEG or WebP file")
     if request.source.HasField("strength") and not 0 < request.source.strength <= 1:
         yield Violation("source.strength", f"must be over 0 and at most 1, not {request.source.strength}")
+
+
+def violations(error: grpc.aio.AioRpcError, at: str) -> list[Violation]:
+    """Return what a server found wrong with the request that is found `at` this path of the caller's message."""
+    bad = error_details_pb2.BadRequest()
+    status = rpc_status.from_call(error)
+    if status is None or not any(detail.Unpack(bad) for detail in status.details):
+        return []
+    return [Violation(at + each.field, each.description) for each in bad.field_violations]
 
 
 def forwarded(request: GenerateRequest, decision: Decision, prompt: str) -> GenerateRequest:

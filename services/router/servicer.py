@@ -1,7 +1,7 @@
 """The router's own RPCs: pictures, dry runs, the servers. VoiceService is relayed, see `relay`."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -9,6 +9,7 @@ import grpc
 
 from atelier.imagegen.v1 import image_service_pb2
 from atelier.router.v1 import router_service_pb2, router_service_pb2_grpc
+from servekit.errors import InvalidRequest
 from services.router import convert
 from services.router.convert import GenerateRequest, GenerateResponse
 from services.router.domain import Ask, Decision, Rewriting, Verdict
@@ -19,6 +20,8 @@ from services.router.slots import Slots
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _SERVICE = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
+_REQUEST = "request."
+"""Where a dry run has its image request."""
 ListServers: TypeAlias = Callable[[], Awaitable[Sequence[router_service_pb2.Backend]]]
 
 
@@ -73,8 +76,7 @@ class ImageServicer:
 def _stages(decision: Decision, rewriting: Rewriting | None) -> dict[str, float]:
     judgement = decision.judgement
     return {
-        "select": judgement.seconds if judgement.selection else 0.0,
-        "screen": judgement.seconds,
+        "judge" if judgement.selection else "screen": judgement.seconds,
         "rewrite": rewriting.seconds if rewriting else 0.0,
     }
 
@@ -92,7 +94,13 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
         self, request: router_service_pb2.RouteRequest, context: Context
     ) -> router_service_pb2.RouteResponse:
         """Return the decision. What would be refused comes with its screening and without a plan."""
-        ask = convert.ask(request.request, at="request.")
+        with _wrong_at(_REQUEST):
+            return await self._route(request, context)
+
+    async def _route(
+        self, request: router_service_pb2.RouteRequest, context: Context
+    ) -> router_service_pb2.RouteResponse:
+        ask = convert.ask(request.request, at=_REQUEST)
         decision = await self._router.route(ask)
         response = router_service_pb2.RouteResponse(
             routed=convert.routed(decision), screening=convert.screening(decision.judgement)
@@ -121,6 +129,18 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
     ) -> router_service_pb2.ListBackendsResponse:
         """Ask every server how it is and return the answers."""
         return router_service_pb2.ListBackendsResponse(backends=await self._list_servers())
+
+
+@contextmanager
+def _wrong_at(path: str) -> Iterator[None]:
+    """Put `path` before the fields that a server behind the router finds wrong."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        wrong = convert.violations(error, at=path)
+        if not wrong:
+            raise
+        raise InvalidRequest(wrong) from error
 
 
 def _refused(ask: Ask, decision: Decision) -> bool:

@@ -81,7 +81,14 @@ async def test_the_summary_counts_the_stages_of_the_router_in(studio: Studio) ->
     events = await studio.client.events("a portrait of a sailor")
 
     stages = [stage.stage for stage in events[-1].summary.stages]
-    assert stages == ["select", "screen", "denoise"]
+    assert stages == ["judge", "denoise"]
+
+
+async def test_a_prompt_that_is_only_screened_has_that_as_its_stage(studio: Studio) -> None:
+    events = await studio.client.events("a portrait of a sailor", model="general")
+
+    stages = [stage.stage for stage in events[-1].summary.stages]
+    assert stages == ["screen", "denoise"]
 
 
 async def test_an_explicit_model_is_screened_but_not_selected(studio: Studio) -> None:
@@ -230,13 +237,6 @@ async def test_an_unknown_model_names_the_nearest(studio: Studio) -> None:
     assert "portraits" in info(error).metadata["nearest"]
 
 
-@pytest.mark.parametrize("budget_s", [0.05])
-async def test_a_slow_judge_is_not_waited_for(budget_s: float) -> None:
-    imagegen = Imagegen([model("general", is_default=True), model("portraits", tags=["portrait"])])
-    rewrite = Rewrite(ready=asyncio.Event().wait)  # type: ignore[arg-type]
-    async with (
-        serving(imagegen) as images_at,
-        serving(rewrite) as rewrite_at,
 @pytest.mark.parametrize(
     ("refusal", "code"),
     [
@@ -262,6 +262,13 @@ async def test_a_model_that_nobody_lists_is_refused_in_the_words_of_the_server(
     assert not studio.rewrite.judged
 
 
+@pytest.mark.parametrize("budget_s", [0.05])
+async def test_a_slow_judge_is_not_waited_for(budget_s: float) -> None:
+    imagegen = Imagegen([model("general", is_default=True), model("portraits", tags=["portrait"])])
+    rewrite = Rewrite(ready=asyncio.Event().wait)  # type: ignore[arg-type]
+    async with (
+        serving(imagegen) as images_at,
+        serving(rewrite) as rewrite_at,
         router_at(images_at, rewrite_at, decision_budget_s=budget_s) as client,
     ):
         events = await client.events("a portrait of a sailor", safety=imagegen_pb2.SAFETY_POLICY_IGNORE)

@@ -1,7 +1,16 @@
-from atelier.common.v1 import decision_pb2
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from atelier.common.v1 import decision_pb2, types_pb2
 from atelier.imagegen.v1 import image_service_pb2
 from atelier.router.v1 import router_service_pb2
-from tests.integration.services.router.conftest import Imagegen, Studio, model, router_at, serving
+from servekit.errors import InvalidRequest, PermissionDenied, Violation
+from tests.integration.services.router.conftest import Event, Imagegen, Studio, model, router_at, serving
 
 
 async def route(studio: Studio, **fields: object) -> router_service_pb2.RouteResponse:
@@ -38,6 +47,38 @@ async def test_a_dry_run_of_a_forbidden_prompt_shows_why(studio: Studio) -> None
     assert response.screening.findings[0].category == "violence"
     assert not response.HasField("plan")
     assert not studio.imagegen.requests
+
+
+@pytest.mark.parametrize("named", [{}, {"model": "nobody has it"}], ids=["chosen", "named"])
+async def test_what_a_server_finds_wrong_is_named_as_what_the_router_does(
+    studio: Studio, named: dict[str, str]
+) -> None:
+    async def refuses(_request: Any) -> AsyncIterator[Event]:
+        yield Event(queued=types_pb2.Queued())
+        raise InvalidRequest([Violation("count", "must be 1 to 8, not 9"), Violation("adapters[0].id", "no adapter")])
+
+    studio.imagegen.script = refuses
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await route(studio, prompt="a portrait of a sailor", **named)
+
+    status, bad = rpc_status.from_call(caught.value), error_details_pb2.BadRequest()
+    assert status is not None and any(detail.Unpack(bad) for detail in status.details)
+    assert [each.field for each in bad.field_violations] == ["request.count", "request.adapters[0].id"]
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_other_errors_of_a_server_end_a_dry_run_unchanged(studio: Studio) -> None:
+    async def fails(_request: Any) -> AsyncIterator[Event]:
+        yield Event(queued=types_pb2.Queued())
+        raise PermissionDenied("not you")
+
+    studio.imagegen.script = fails
+
+    with pytest.raises(grpc.aio.AioRpcError, match="not you") as caught:
+        await route(studio, prompt="a portrait of a sailor")
+
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_the_servers_are_listed_with_what_they_have(studio: Studio) -> None:
