@@ -22,7 +22,7 @@ from servekit.errors import ServingError
 from servekit.gate import Gate
 from servekit.heartbeat import Heartbeat
 from servekit.interceptors import CallInterceptor
-from servekit.settings import ServerSettings, from_environment
+from servekit.settings import ServerSettings, check_files, from_environment
 from servekit.tracing import Tracing
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,10 @@ def launch(settings: type[S], build: Callable[[S], App]) -> None:
     Raises `SystemExit` with a line for each wrong setting or row of a catalog, without a traceback, and as `run`.
     """
     try:
-        app = build(from_environment(settings))
+        chosen = from_environment(settings)
+        check_files(chosen)
+        logs.configure(chosen.log_level, chosen.log_format)  # for what is told while the app is built
+        app = build(chosen)
     except (ValueError, OSError, ServingError, DeviceUnavailable) as error:
         sys.exit("\n".join(f"cannot start: {line}" for line in str(error).splitlines()))
     run(app)

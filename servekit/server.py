@@ -1,5 +1,6 @@
 """Builds the grpc.aio server: options, interceptor, health, reflection, address."""
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -61,8 +62,23 @@ def bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
     try:
         port = server.add_secure_port(wanted, credentials) if credentials else server.add_insecure_port(wanted)
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {wanted}: {error}") from None
+        why = _why_not(settings.host.strip("[]"), settings.port) or str(error)
+        raise OSError(f"cannot listen on {wanted}: {why}") from None
     return f"{host}:{port}"
+
+
+def _why_not(host: str, port: int) -> str:
+    """Return what the system says to listening there, which gRPC keeps to itself; empty if it has no objections."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(address)
+                tried.listen()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 LIVENESS = "liveness"

@@ -3,15 +3,50 @@
 import ipaddress
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from servekit.errors import ServingError
+from servekit.files import Certificates, File, Use, check_key
 
 
 class WrongSettings(ValueError):
     """The environment is wrong; the message has a line for each wrong variable, with what is accepted."""
+
+
+_PORTS = range(1, 65536)
+
+
+def checked_target(target: str) -> str:
+    """Return the address of a server; raises `ValueError` unless it is `host:port` or `dns:///host:port`."""
+    host, _, port = target.removeprefix("dns:///").rpartition(":")
+    if not re.fullmatch(r"[^\s/,]+", host) or not port.isdecimal() or int(port) not in _PORTS:
+        raise ValueError(f"{target!r} must be host:port or dns:///host:port")
+    return target
+
+
+def _checked_targets(targets: str) -> str:
+    parts = [part.strip() for part in targets.split(",") if part.strip()]
+    if not parts:
+        raise ValueError("must name at least one server")
+    for part in parts:
+        checked_target(part)
+    return targets
+
+
+Target = Annotated[str, AfterValidator(checked_target)]
+"""The address of a server, or one name of several."""
+Targets = Annotated[str, AfterValidator(_checked_targets)]
+"""Addresses of servers, separated by commas."""
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda level: level.upper() if isinstance(level, str) else level),
+]
 
 
 class ServerSettings(BaseSettings):
@@ -46,23 +81,23 @@ class ServerSettings(BaseSettings):
     grace_s: float = Field(default=30.0, ge=0)
     """Seconds that calls in flight get to finish once the port is closed."""
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least severe level that is logged."""
+    log_level: LogLevel = "INFO"
+    """Least severe level that is logged, in capital or small letters."""
     log_format: Literal["json", "console"] = "json"
-    """One JSON object per line, or text for people."""
+    """One JSON object per line, or text for people on the console."""
     log_prompts: bool = False
     """Whether what callers send is written into the log, at most 2000 characters a message."""
     uvloop: bool = True
     """Whether to run on uvloop instead of asyncio's own event loop."""
 
-    tls_cert_file: Path | None = None
+    tls_cert_file: Certificates = None
     """PEM certificate chain of this server; read again when the file changes."""
-    tls_key_file: Path | None = None
+    tls_key_file: File = None
     """PEM private key of this server."""
-    tls_client_ca_file: Path | None = None
+    tls_client_ca_file: Certificates = None
     """PEM certificate authorities that callers must be signed by; without it anybody may call."""
 
-    callers_file: Path | None = None
+    callers_file: File = None
     """TOML file of those who may call, with their keys, roles and limits; read again when it changes. Without it all
     may whom `tls_client_ca_file` lets in. See docs/operate/security.md."""
     allow_unauthenticated: bool = False
@@ -72,7 +107,8 @@ class ServerSettings(BaseSettings):
     audit: Literal["privileged", "all"] = "privileged"
     """Calls in the audit log: the refused ones and those that need more than the role `user`, or all."""
     audit_file: Path | None = None
-    """File that the audit log is appended to, JSON lines; without it, it goes into the ordinary log."""
+    """File that the audit log is appended to, JSON lines; without it, it goes into the ordinary log. Needs to be known
+    who calls: `callers_file` or mutual TLS."""
     reflection: Literal["open", "guarded", "off"] = "open"
     """Whether generic tools may ask what is served: all, those with the role `user`, none."""
 
@@ -82,6 +118,12 @@ class ServerSettings(BaseSettings):
             raise ValueError("tls_cert_file and tls_key_file are set together or not at all")
         if self.tls_client_ca_file and not self.tls_cert_file:
             raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_is_audited(self) -> Self:
+        if self.audit_file and not (self.callers_file or self.tls_client_ca_file):
+            raise ValueError("audit_file needs callers_file or tls_client_ca_file: else nothing is written into it")
         return self
 
     @model_validator(mode="after")
@@ -104,10 +146,10 @@ class ServerSettings(BaseSettings):
 class BackendSettings(ServerSettings):
     """The settings of a server that calls others."""
 
-    backend_ca_file: Path | None = None
+    backend_ca_file: Certificates = None
     """PEM authorities that the servers behind this one must be signed by; calls to them then go over TLS, and show
     `tls_cert_file`. Without it they go in the clear."""
-    backend_api_key_file: Path | None = None
+    backend_api_key_file: File = None
     """File with the key that the servers behind this one know it by; needs `backend_ca_file`."""
 
     @model_validator(mode="after")
@@ -136,7 +178,35 @@ def from_environment(kind: type[S]) -> S:
         raise WrongSettings("\n".join(_told(kind, each) for each in error.errors())) from None
     except SettingsError as error:  # a text that should be JSON; only the message tells which
         found = re.search(r'field "(\w+)"', str(error))
-        raise WrongSettings(f"{_variable(kind, found[1])}: must be JSON" if found else str(error)) from None
+        raise WrongSettings(f"{variable(kind, found[1])}: must be JSON" if found else str(error)) from None
+
+
+def check_files(settings: ServerSettings) -> None:
+    """Look at the files and folders that the settings name. Raises `WrongSettings` with a line for each wrong one."""
+    kind = type(settings)
+    wrong = {name: trouble for name in kind.model_fields if (trouble := _file_trouble(settings, name))}
+    if wrong:
+        told = (f"{variable(kind, name)}: {each} (got '{getattr(settings, name)}')" for name, each in wrong.items())
+        raise WrongSettings("\n".join(told))
+    if settings.tls_cert_file is not None and settings.tls_key_file is not None:
+        with blaming(settings, "tls_key_file"):
+            check_key(settings.tls_key_file, settings.tls_cert_file)
+
+
+def _file_trouble(settings: ServerSettings, name: str) -> str:
+    uses = [each for each in type(settings).model_fields[name].metadata if isinstance(each, Use)]
+    path = getattr(settings, name)
+    return "" if path is None else next(filter(None, (use.trouble(path) for use in uses)), "")
+
+
+@contextmanager
+def blaming(settings: ServerSettings, name: str) -> Iterator[None]:
+    """Raise `WrongSettings`, each line with the variable of the setting `name`, for what goes wrong in the block."""
+    try:
+        yield
+    except (OSError, ValueError, ServingError) as error:
+        named = variable(type(settings), name)
+        raise WrongSettings("\n".join(f"{named}: {line}" for line in str(error).splitlines())) from error
 
 
 def _told(kind: type[ServerSettings], error: Any) -> str:
@@ -144,10 +214,10 @@ def _told(kind: type[ServerSettings], error: Any) -> str:
     if not error["loc"]:  # of several settings together, which the message names
         return f"{kind.model_config['env_prefix']}*: {problem}"
     name, *inside = map(str, error["loc"])
-    return f"{'.'.join([_variable(kind, name), *inside])}: {problem} (got {error['input']!r:.80})"
+    return f"{'.'.join([variable(kind, name), *inside])}: {problem} (got {error['input']!r:.80})"
 
 
-def _variable(kind: type[ServerSettings], name: str) -> str:
+def variable(kind: type[ServerSettings], name: str) -> str:
     """Return the variable that a setting was read from; `name` is the setting's own or one of its aliases."""
     for own, field in kind.model_fields.items():
         alias = field.validation_alias

@@ -16,7 +16,7 @@ from servekit.clock import SystemClock
 from servekit.context import RequestContext, activate, current
 from servekit.errors import PermissionDenied, QuotaExceeded, RateLimited, ServingError, Unauthenticated
 from servekit.metrics import AccessMetrics
-from servekit.settings import ServerSettings
+from servekit.settings import ServerSettings, blaming
 
 _CAUSES = (*Cause, *(each.reason.lower() for each in (RateLimited, QuotaExceeded)))
 """Values of the label of `servekit_refused_total`."""
@@ -79,14 +79,20 @@ def _check(caller: Caller, method: str, shown: Credentials) -> None:
 
 
 def guard_of(settings: ServerSettings, registry: CollectorRegistry) -> Guard:
-    """Return the guard that `settings` describe; raises `ValueError` and `OSError` if a file of theirs is wrong."""
+    """Return the guard that `settings` describe; raises `WrongSettings` if a file of theirs is wrong."""
     clock, metrics = SystemClock(), AccessMetrics(registry)
     metrics.expect(_CAUSES)
     limiter = Limiter(clock)
     if settings.callers_file is not None:
-        known = ByCallersFile(settings.callers_file, clock)
+        with blaming(settings, "callers_file"):
+            known = ByCallersFile(settings.callers_file, clock)
         metrics.stale.set_function(lambda: known.watched.stale)
-        return Guard(known, limiter, metrics, AuditLog(settings.audit, settings.audit_file))
+        return Guard(known, limiter, metrics, _audit_log(settings))
     if settings.tls_client_ca_file is not None:
-        return Guard(by_certificate, limiter, metrics, AuditLog(settings.audit, settings.audit_file))
+        return Guard(by_certificate, limiter, metrics, _audit_log(settings))
     return Guard(anybody, limiter, metrics, None)
+
+
+def _audit_log(settings: ServerSettings) -> AuditLog:
+    with blaming(settings, "audit_file"):
+        return AuditLog(settings.audit, settings.audit_file)

@@ -136,7 +136,14 @@ async def test_an_address_that_is_taken_is_one_clear_line(launch: Launch) -> Non
     second = await launch(port=address.rpartition(":")[2])
     assert await second.exited() == 1
     (line,) = [line for line in second.lines if line["level"] == "ERROR"]
-    assert line["message"].startswith(f"failed: OSError: cannot listen on {address}")
+    assert line["message"] == f"failed: OSError: cannot listen on {address}: Address already in use"
+
+
+async def test_a_host_that_is_not_here_is_one_clear_line(launch: Launch) -> None:
+    toy = await launch(host="192.0.2.1", allow_unauthenticated="true")
+    assert await toy.exited() == 1
+    (line,) = [line for line in toy.lines if line["level"] == "ERROR"]
+    assert line["message"] == "failed: OSError: cannot listen on 192.0.2.1:0: Cannot assign requested address"
 
 
 async def test_a_wrong_setting_is_one_clear_line(launch: Launch) -> None:
@@ -144,6 +151,31 @@ async def test_a_wrong_setting_is_one_clear_line(launch: Launch) -> None:
     assert await toy.exited() == 1
     (line,) = toy.told
     assert line.startswith("cannot start: ATELIER_PORT: Input should be a valid integer")
+
+
+async def test_a_file_that_is_not_there_is_one_clear_line(launch: Launch) -> None:
+    toy = await launch(callers_file="/nonexist")
+    assert await toy.exited() == 1
+    assert toy.told == ["cannot start: ATELIER_CALLERS_FILE: No such file or directory (got '/nonexist')"]
+
+
+async def test_a_callers_file_that_is_wrong_names_the_variable(launch: Launch, tmp_path: Path) -> None:
+    file = tmp_path / "callers.toml"
+    file.write_text("caller = 1\ncolour = 'red'")
+    toy = await launch(callers_file=str(file))
+    assert await toy.exited() == 1
+    assert [line.split(": ")[:4] for line in toy.told] == [
+        ["cannot start", "ATELIER_CALLERS_FILE", str(file), name] for name in ("caller", "colour")
+    ]
+
+
+async def test_an_audit_log_that_cannot_be_written_names_the_variable(launch: Launch, tmp_path: Path) -> None:
+    callers = tmp_path / "callers.toml"
+    callers.touch()
+    toy = await launch(callers_file=str(callers), audit_file="/nonexist/audit.log")
+    assert await toy.exited() == 1
+    (line,) = toy.told
+    assert line == "cannot start: ATELIER_AUDIT_FILE: [Errno 2] No such file or directory: '/nonexist/audit.log'"
 
 
 async def test_a_public_address_without_authentication_is_refused_and_what_to_set_is_told(launch: Launch) -> None:

@@ -6,7 +6,19 @@ import pytest
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
-from servekit.settings import BackendSettings, ServerSettings, WrongSettings, from_environment, is_loopback
+from servekit.errors import NotFound
+from servekit.settings import (
+    BackendSettings,
+    ServerSettings,
+    Target,
+    Targets,
+    WrongSettings,
+    blaming,
+    check_files,
+    from_environment,
+    is_loopback,
+)
+from tests.authority import Authority
 
 
 class Settings(ServerSettings):
@@ -90,6 +102,17 @@ def test_a_key_for_the_servers_behind_is_sent_over_tls_only() -> None:
         BackendSettings(backend_api_key_file=Path("api.key"))
 
 
+def test_an_audit_log_needs_to_know_who_calls() -> None:
+    with pytest.raises(ValidationError, match="audit_file needs callers_file or tls_client_ca_file"):
+        Settings(audit_file=Path("audit.log"))
+
+
+@pytest.mark.parametrize("level", ["debug", "Debug", "DEBUG"])
+def test_a_level_may_be_written_in_small_letters(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_LOG_LEVEL", level)
+    assert Settings().log_level == "DEBUG"
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
@@ -141,3 +164,79 @@ def test_every_wrong_variable_has_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_WORDS", "5")
     assert from_environment(Settings).words == 5
+
+
+class Calling(BackendSettings):
+    model_config = SettingsConfigDict(env_prefix="TOY_")
+
+    one: Target = "127.0.0.1:1"
+    """One server."""
+    many: Targets = "127.0.0.1:1"
+    """Servers."""
+
+
+@pytest.mark.parametrize("target", ["host:1", "[::1]:50052", "dns:///a.b:65535", "ipv4:10.0.0.1:80"])
+def test_a_target_has_a_port(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_ONE", target)
+    monkeypatch.setenv("TOY_MANY", f"{target}, {target}")
+    assert from_environment(Calling).one == target
+
+
+@pytest.mark.parametrize("target", ["", "foo", "foo:", ":1", "foo:0", "foo:65536", "foo:x", "http://x:1", "a b:1"])
+@pytest.mark.parametrize("name", ["ONE", "MANY"])
+def test_what_is_no_target_is_refused(name: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"TOY_{name}", target)
+    with pytest.raises(WrongSettings, match=rf"^TOY_{name}: .*must (be host:port|name at least one server)"):
+        from_environment(Calling)
+
+
+def _trouble(settings: ServerSettings) -> list[str]:
+    with pytest.raises(WrongSettings) as caught:
+        check_files(settings)
+    return str(caught.value).splitlines()
+
+
+def test_every_file_that_is_not_there_has_a_line(tmp_path: Path) -> None:
+    none = tmp_path / "none"
+    settings = Calling(
+        tls_cert_file=none,
+        tls_key_file=none,
+        tls_client_ca_file=none,
+        callers_file=none,
+        backend_ca_file=none,
+        backend_api_key_file=none,
+    )
+    names = ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "CALLERS", "BACKEND_CA", "BACKEND_API_KEY")
+    assert _trouble(settings) == [f"TOY_{name}_FILE: No such file or directory (got '{none}')" for name in names]
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert _trouble(Settings(callers_file=tmp_path)) == [f"TOY_CALLERS_FILE: Is a directory (got '{tmp_path}')"]
+
+
+def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("garbage")
+    settings = Calling(tls_cert_file=garbage, tls_key_file=garbage, backend_ca_file=garbage)
+    names = ("TLS_CERT_FILE", "BACKEND_CA_FILE")
+    assert _trouble(settings) == [f"TOY_{name}: holds no certificate in PEM (got '{garbage}')" for name in names]
+
+
+def test_a_key_must_be_that_of_its_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair, other = authority.issue("one"), authority.issue("other")
+    check_files(Settings(tls_cert_file=pair.cert, tls_key_file=pair.key, tls_client_ca_file=authority.file))
+    for key in (other.key, pair.cert):
+        (line,) = _trouble(Settings(tls_cert_file=pair.cert, tls_key_file=key))
+        assert line.startswith("TOY_TLS_KEY_FILE: holds no private key")
+
+
+def test_settings_without_files_are_fine() -> None:
+    check_files(Calling())
+
+
+@pytest.mark.parametrize("error", [ValueError("one\ntwo"), OSError("one\ntwo"), NotFound("model", "x")])
+def test_what_a_setting_is_to_blame_for_names_it(error: Exception) -> None:
+    with pytest.raises(WrongSettings) as caught, blaming(Settings(), "words"):
+        raise error
+    assert str(caught.value).splitlines() == [f"TOY_WORDS: {line}" for line in str(error).splitlines()]
