@@ -1,5 +1,6 @@
 """The composition root: settings -> device -> residency -> use case -> servicers -> app."""
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,6 +28,7 @@ from servekit.metrics import new_registry
 from servekit.model_metrics import export_state
 from servekit.model_service import WATCH_METHOD, ModelServicer
 from servekit.residency import ModelSpec, Residency
+from servekit.settings import blaming, variable
 from servekit.tracing import from_environment
 from servekit.worker import DeviceWorker
 from services.imagegen import reading
@@ -51,6 +53,8 @@ from services.imagegen.responses import to_model
 from services.imagegen.servicer import ImageServicer
 from services.imagegen.settings import ImagegenSettings
 
+logger = logging.getLogger(__name__)
+
 _DISK_BYTES_PER_S = 1e9
 """Pace of loading that is assumed before the first load."""
 _SEED_BITS = 32
@@ -62,12 +66,13 @@ VERSION = version("atelier-studio")
 def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None) -> App:
     """Return the app; `registry` gets its metrics, a new one by default.
 
-    Raises `CatalogError` with every mistake of the catalog, and `DeviceUnavailable`.
+    Raises `WrongSettings` with every mistake of the catalog and for models that it lacks, and `DeviceUnavailable`.
     """
     catalog = _catalog(settings)
-    plan = plan_device(
-        settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
-    )
+    with blaming(settings, "device"):
+        plan = plan_device(
+            settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
+        )
     catalog, changes = fitted(catalog, plan.kind)
     host_bytes = host_budget_bytes(plan, settings.host_fraction)
     found = profiles(catalog, plan, host_bytes=host_bytes, compiled=settings.compile)
@@ -76,7 +81,9 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     metrics = ImagegenMetrics(registry)
     worker = DeviceWorker("imagegen-device", on_start=partial(activate, plan))
     store = _store(settings)
-    offered, hidden = _offered(catalog, store, settings.models)
+    with blaming(settings, "models"):
+        offered, hidden = _offered(catalog, store, settings.models)
+    _tell_of_missing_models(settings, offered)
     residency = _residency(settings, catalog, store, plan, found, worker, metrics)
     admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
     safety = _safety_check(settings, plan, worker)
@@ -121,7 +128,8 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
 
 def _catalog(settings: ImagegenSettings) -> Catalog:
     hubs = {"logo_sdxl": settings.logo_sdxl_model_id} if settings.logo_sdxl_model_id else {}
-    return reading.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
+    with blaming(settings, "catalog_file"):
+        return reading.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
 
 
 def _store(settings: ImagegenSettings) -> WeightStore:
@@ -207,6 +215,16 @@ def _offered(catalog: Catalog, store: WeightStore, wanted: tuple[str, ...]) -> t
     return frozenset(catalog.models) - frozenset(hidden), hidden
 
 
+def _tell_of_missing_models(settings: ImagegenSettings, offered: frozenset[str]) -> None:
+    """Log what keeps models from being found: a server without any may still be asked for its health."""
+    if not settings.models_dir.is_dir():
+        named = variable(type(settings), "models_dir")
+        logger.warning("%s: there is no folder %s, so none of its models is offered", named, settings.models_dir)
+    if not offered:
+        named = " and ".join(variable(type(settings), each) for each in ("models_dir", "models"))
+        logger.error("no model is offered, so every request will fail; look at %s", named)
+
+
 def _missing(row: ModelRow, catalog: Catalog, store: WeightStore) -> str:
     """Say which of the weights of a model are not here, nothing if all are."""
     needed = catalog.needs(row).values()
@@ -274,5 +292,6 @@ def _limits(settings: ImagegenSettings) -> Limits:
 
 
 def _warm(settings: ImagegenSettings, catalog: Catalog, offered: frozenset[str]) -> tuple[ModelRow, ...]:
-    rows = [catalog.default(offered) if each == "default" else catalog.get(each) for each in settings.warm]
+    with blaming(settings, "warm"):
+        rows = [catalog.default(offered) if each == "default" else catalog.get(each) for each in settings.warm]
     return tuple(row for row in rows if row is not None)

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from servekit.settings import BackendSettings
+from servekit.files import File
+from servekit.settings import BackendSettings, checked_target
 
 _PREFIX = "ATELIER_IMAGEGEN_"
 
@@ -28,7 +29,7 @@ class ImagegenSettings(BackendSettings):
 
     models_dir: Path = Path(__file__).parents[2] / "models"
     """Folder that the catalog's `source` paths are relative to."""
-    catalog_file: Path | None = None
+    catalog_file: File = None
     """Your own catalog: adds rows to the shipped one and changes fields of its rows."""
     models: Annotated[tuple[str, ...], NoDecode] = ()
     """Ids of the models to offer, separated by commas; `*` for the whole catalog; empty for those on this disk."""
@@ -95,6 +96,11 @@ class ImagegenSettings(BackendSettings):
     """`host:port` of rewrite_llm, asked for a safer prompt after a picture was flagged; empty for no rewriting."""
     rewrite_timeout_s: float = Field(default=10.0, gt=0)
     """Seconds to wait for it."""
+
+    @field_validator("rewrite_address")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        return checked_target(value) if value else value
 
     @field_validator("models", "warm", "nsfw_classes", mode="before")
     @classmethod

@@ -20,6 +20,7 @@ from servekit.metrics import new_registry
 from servekit.model_metrics import export_state
 from servekit.model_service import WATCH_METHOD, ModelServicer
 from servekit.residency import ModelSpec, Residency
+from servekit.settings import blaming
 from servekit.tracing import from_environment
 from servekit.worker import DeviceWorker
 from services.rewrite_llm import catalog as catalogs
@@ -53,14 +54,12 @@ _LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
 def build(settings: RewriteSettings) -> App:
-    """Return the app. Raises `CatalogError` or `ValueError` with every mistake of a file, and `DeviceUnavailable`."""
-    catalog, row = catalogs.load(settings.catalog_file).including(settings.llm, remote=bool(settings.openai_base_url))
+    """Return the app. Raises `WrongSettings` with every mistake of a file, and `DeviceUnavailable`."""
+    catalog, row = _catalog(settings)
     plan = _plan(settings, row)
     registry = new_registry(SERVICE, VERSION)
     metrics = RewriteMetrics(registry)
-    rule_set = RuleSet(rows.load(settings.safety_dir), _policy(settings))
-    topics = keywords.Keywords(keywords.load(settings.selection_dir / "topics.toml"))
-    rules = RulesEngine(rule_set, topics, rows.shared(settings.safety_dir).additions)
+    rule_set, rules = _rules(settings)
     worker = DeviceWorker("rewrite-device", on_start=partial(activate, plan) if row.has_weights else None)
     residency = _residency(settings, catalog, plan, worker, rules, metrics)
     model = _language_model(settings, row, residency, worker, metrics)
@@ -132,12 +131,35 @@ class _Life:
         await self.worker.close()
 
 
+def _catalog(settings: RewriteSettings) -> tuple[Catalog, ModelRow]:
+    """Return the catalog and the row of the language model."""
+    with blaming(settings, "catalog_file"):
+        listed = catalogs.load(settings.catalog_file)
+    with blaming(settings, "llm"):
+        return listed.including(settings.llm, remote=bool(settings.openai_base_url))
+
+
+def _rules(settings: RewriteSettings) -> tuple[RuleSet, RulesEngine]:
+    """Return the safety rules, and the engine that screens, chooses and rewrites by rules."""
+    with blaming(settings, "safety_dir"):
+        categories, shared = rows.load(settings.safety_dir), rows.shared(settings.safety_dir)
+    with blaming(settings, "policy"):
+        rule_set = RuleSet(categories, _policy(settings).checked(categories, UNSAFE))
+    with blaming(settings, "selection_dir"):
+        topics = keywords.Keywords(keywords.load(settings.selection_dir / "topics.toml"))
+    return rule_set, RulesEngine(rule_set, topics, shared.additions)
+
+
 def _plan(settings: RewriteSettings, row: ModelRow) -> DevicePlan:
     """Return the device plan; without weights none is needed, and finding one would import torch."""
     if row.has_weights:
-        return plan_device(
-            settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
-        )
+        with blaming(settings, "device"):
+            return plan_device(
+                settings.device,
+                dtype=settings.dtype,
+                threads=settings.threads,
+                memory_fraction=settings.memory_fraction,
+            )
     memory = usable_memory()
     return DevicePlan(
         kind="cpu",
@@ -219,10 +241,12 @@ def _servicer(
     admission: Admission,
     metrics: RewriteMetrics,
 ) -> RewriteServicer:
+    with blaming(settings, "selection_dir"):
+        injection = InjectionFilter(settings.selection_dir / "injection.toml")
     select = SelectModel(
         consultant,
         rules,
-        InjectionFilter(settings.selection_dir / "injection.toml"),
+        injection,
         metrics,
         min_margin=settings.min_margin,
         llm_limit_s=settings.select_limit_s,

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from servekit.files import File, Folder
 from servekit.settings import ServerSettings
 
 _PREFIX = "ATELIER_REWRITE_"
@@ -39,7 +40,7 @@ class RewriteSettings(ServerSettings):
     {"chat_template_kwargs": {"enable_thinking": false}}."""
     models_dir: Path = Path(__file__).parents[2] / "models"
     """Folder that the catalog's `source` paths are relative to."""
-    catalog_file: Path | None = None
+    catalog_file: File = None
     """Your own catalog: adds rows to the shipped one and changes fields of its rows."""
     hf_token: SecretStr | None = Field(default=None, validation_alias=_also("hf_token", "HF_TOKEN"))
     """Token for gated models of the Hugging Face hub."""
@@ -81,9 +82,9 @@ class RewriteSettings(ServerSettings):
     unsafe_threshold: float = Field(default=0.8, gt=0, le=1)
     """Probability from which the language model's "unsafe" counts."""
 
-    safety_dir: Path = Path(__file__).parent / "safety"
+    safety_dir: Folder = Path(__file__).parent / "safety"
     """Folder of the safety rules, one file a category."""
-    selection_dir: Path = Path(__file__).parent / "selection"
+    selection_dir: Folder = Path(__file__).parent / "selection"
     """Folder of `topics.toml` and `injection.toml`, by which rules choose."""
     policy: dict[str, Literal["allow", "rewrite", "block"]] = Field(default_factory=dict)
     """What happens to prompts of each category, as JSON, for instance {"violence": "allow"}; categories not named keep

@@ -3,7 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from servekit.settings import BackendSettings
+from servekit.settings import BackendSettings, Target, Targets
 
 
 class RouterSettings(BackendSettings):
@@ -16,11 +16,11 @@ class RouterSettings(BackendSettings):
     metrics_port: int | None = Field(default=9101, ge=0, le=65535)
     """Port of the Prometheus endpoint; 0 picks a free one, which is logged; `none` turns it off."""
 
-    imagegen_targets: str = "127.0.0.1:50052"
+    imagegen_targets: Targets = "127.0.0.1:50052"
     """Image servers, separated by commas: `host:port`, or `dns:///host:port` for every address of a name."""
-    voice_targets: str = "127.0.0.1:50053"
+    voice_targets: Targets = "127.0.0.1:50053"
     """Voice servers, written like `imagegen_targets`."""
-    rewrite_target: str = "127.0.0.1:50054"
+    rewrite_target: Target = "127.0.0.1:50054"
     """gRPC target of rewrite_llm; calls go round every address of a `dns:///` name."""
     refresh_s: float = Field(default=2.0, gt=0)
     """Seconds between two looks at the servers and at the addresses of `dns:///` names."""

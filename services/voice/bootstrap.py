@@ -24,6 +24,7 @@ from servekit.metrics import new_registry
 from servekit.model_metrics import export_state
 from servekit.model_service import WATCH_METHOD, ModelServicer
 from servekit.residency import ModelSpec, Residency
+from servekit.settings import blaming
 from servekit.tracing import from_environment
 from servekit.worker import DeviceWorker
 from services.voice import catalog as catalogs
@@ -45,6 +46,7 @@ from services.voice.store import DiskVoices
 from services.voice.synthesize import Synthesize
 from services.voice.text import languages
 from services.voice.threads import in_thread
+from services.voice.turns import Calls
 from services.voice.voices import VoiceBook
 
 logger = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ _LIBRARIES = ("espeakng-loader", "numpy", "soundfile")
 
 
 def build(settings: VoiceSettings) -> App:
-    """Return the app. Raises `CatalogError` with every mistake of the catalog."""
+    """Return the app. Raises `WrongSettings` with every mistake of the catalog, and for models that it lacks."""
     registry = new_registry(SERVICE, VERSION)
     parts = _parts(settings, VoiceMetrics(registry))
     voices, models = _voices(parts), _models(parts)
@@ -94,6 +96,7 @@ class _Parts:
     metrics: VoiceMetrics
     residency: Residency[Engine]
     admission: Admission
+    calls: Calls
     book: VoiceBook
     store: DiskVoices
     clones: Clones
@@ -105,11 +108,14 @@ class _Parts:
 
 
 def _parts(settings: VoiceSettings, metrics: VoiceMetrics) -> _Parts:
-    catalog, plan = catalogs.load(settings.catalog_file, families=families.names()), _plan(settings)
+    with blaming(settings, "catalog_file"):
+        catalog = catalogs.load(settings.catalog_file, families=families.names())
+    plan = _plan(settings)
     device, worker = CurrentDevice(plan), DeviceWorker("voice-device")
     made = _families(settings, catalog, device, worker, metrics)
     codecs = ThreadPoolExecutor(plan.threads, thread_name_prefix="voice-codec")
     store = DiskVoices(settings.voices_dir, most=settings.voices_per_caller)
+    admission = Admission(capacity=settings.max_streams, queue_limit=settings.queue_limit)
     return _Parts(
         settings=settings,
         catalog=catalog,
@@ -120,7 +126,8 @@ def _parts(settings: VoiceSettings, metrics: VoiceMetrics) -> _Parts:
         worker=worker,
         metrics=metrics,
         residency=_residency(settings, catalog, made, plan, metrics),
-        admission=Admission(capacity=settings.max_streams, queue_limit=settings.queue_limit),
+        admission=admission,
+        calls=Calls(admission, most=settings.max_streams + settings.queue_limit),
         book=VoiceBook(catalog),
         store=store,
         clones=Clones(store, codecs, catalog.rows, resident=settings.resident_voices),
@@ -139,7 +146,7 @@ def _synthesis(parts: _Parts) -> Synthesize:
         parts.capabilities,
         parts.book,
         parts.clones,
-        parts.admission,
+        parts.calls,
         parts.residency,
         inspect=Inspector,
         encoders=Encoders(),
@@ -158,7 +165,7 @@ def _cloning(parts: _Parts) -> Cloning:
         parts.capabilities,
         parts.book,
         parts.clones,
-        parts.admission,
+        parts.calls,
         parts.residency,
         read_clip=clip.read,
         threads=parts.codecs,
@@ -289,4 +296,5 @@ def _model(row: ModelRow, capabilities: Capabilities) -> models_pb2.Model:
 
 
 def _warm(settings: VoiceSettings, catalog: Catalog) -> tuple[ModelRow, ...]:
-    return tuple(catalog.default() if each == "default" else catalog.get(each) for each in settings.warm)
+    with blaming(settings, "warm"):
+        return tuple(catalog.default() if each == "default" else catalog.get(each) for each in settings.warm)

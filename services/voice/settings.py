@@ -7,6 +7,7 @@ from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from servekit.chunks import CHUNK_BYTES
+from servekit.files import File
 from servekit.settings import ServerSettings
 
 
@@ -20,7 +21,7 @@ class VoiceSettings(ServerSettings):
     metrics_port: int | None = Field(default=9103, ge=0, le=65535)
     """Port of the Prometheus endpoint; 0 picks a free one, which is logged; `none` turns it off."""
 
-    catalog_file: Path | None = None
+    catalog_file: File = None
     """Your own catalog: adds rows to the shipped one and changes fields of its rows."""
     warm: Annotated[tuple[str, ...], NoDecode] = ("default",)
     """Engines to load before the first call, separated by commas; `default` is the default one, empty for none."""

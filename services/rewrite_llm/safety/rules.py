@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
+from typing import Self
 
 from services.rewrite_llm.domain import Verdict
 from services.rewrite_llm.safety.rows import Category, Rule
@@ -55,6 +56,13 @@ class Policy:
     """What a deployment does with each category; a category that is not named keeps the verdict of its file."""
 
     verdicts: Mapping[str, Verdict]
+
+    def checked(self, categories: Iterable[Category], *others: str) -> Self:
+        """Return the policy; raises `ValueError` if it names what is neither a category nor one of the `others`."""
+        known = [*(each.category for each in categories), *others]
+        if unknown := self.verdicts.keys() - set(known):
+            raise ValueError(f"no category {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(known)}")
+        return self
 
     def verdict(self, category: Category, rule: Rule) -> Verdict:
         """Return what happens to a prompt in which `rule` fired."""

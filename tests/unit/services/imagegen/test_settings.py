@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from servekit.settings import WrongSettings, from_environment
+from services.imagegen.bootstrap import build
 from services.imagegen.settings import ImagegenSettings
 
 
@@ -37,3 +39,26 @@ def test_the_token_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bundled_models_are_beside_the_packages() -> None:
     assert ImagegenSettings().models_dir == Path(__file__).parents[4] / "models"
+
+
+@pytest.mark.parametrize("name", ["WARM", "MODELS", "DEVICE"])
+def test_what_is_not_there_names_the_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ATELIER_IMAGEGEN_{name}", "zzz")
+    with pytest.raises(WrongSettings, match=rf"^ATELIER_IMAGEGEN_{name}: .*'zzz'"):
+        build(from_environment(ImagegenSettings))
+
+
+def test_a_server_for_rewriting_has_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_IMAGEGEN_REWRITE_ADDRESS", "zzz")
+    with pytest.raises(WrongSettings, match=r"^ATELIER_IMAGEGEN_REWRITE_ADDRESS: .*host:port"):
+        from_environment(ImagegenSettings)
+
+
+def test_a_missing_folder_of_models_is_told_and_no_reason_to_stop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(ImagegenSettings(models_dir=tmp_path / "none", device="cpu"))
+
+    told = [(each.levelname, each.message) for each in caplog.records if "MODELS_DIR" in each.message]
+    assert [level for level, _ in told] == ["WARNING", "ERROR"]
+    assert str(tmp_path / "none") in told[0][1]

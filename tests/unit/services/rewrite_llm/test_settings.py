@@ -1,6 +1,10 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from servekit.settings import WrongSettings, check_files
+from services.rewrite_llm.bootstrap import build
 from services.rewrite_llm.settings import RewriteSettings
 
 
@@ -37,3 +41,22 @@ def test_an_endpoint_needs_the_name_of_its_model(name: str) -> None:
 def test_an_endpoint_is_an_http_url(url: str) -> None:
     with pytest.raises(ValidationError, match="openai_base_url"):
         RewriteSettings.model_validate({"llm": "qwen", "openai_base_url": url})
+
+
+def test_a_policy_for_a_category_that_is_not_there_is_refused_and_those_that_are_are_told() -> None:
+    with pytest.raises(
+        WrongSettings, match=r"^ATELIER_REWRITE_POLICY: no category 'zzz'; there are .*violence, unsafe$"
+    ):
+        build(RewriteSettings(policy={"zzz": "allow", "violence": "allow"}))
+
+
+def test_a_policy_may_name_what_only_the_language_model_sees() -> None:
+    build(RewriteSettings(policy={"unsafe": "block"}))
+
+
+@pytest.mark.parametrize("name", ["safety_dir", "selection_dir"])
+def test_a_folder_without_rules_names_the_setting(name: str, tmp_path: Path) -> None:
+    with pytest.raises(WrongSettings, match=rf"^ATELIER_REWRITE_{name.upper()}: No such file"):
+        check_files(RewriteSettings.model_validate({name: tmp_path / "none"}))
+    with pytest.raises(WrongSettings, match=rf"^ATELIER_REWRITE_{name.upper()}: .*No such file"):
+        build(RewriteSettings.model_validate({name: tmp_path}))
