@@ -70,6 +70,10 @@ class Admission:
         """Estimate the seconds until a request that arrives now would start; 0 when it would start at once."""
         return self._queue.newcomer_wait_s(self._clock.monotonic())
 
+    def service_s(self, key: str, work: float, parts: int = 1) -> float | None:
+        """Estimate the seconds from start to end of a request that arrives now; None before the first measurement."""
+        return self._queue.newcomer_service_s(key, work, parts)
+
     @asynccontextmanager
     async def admit(
         self,
@@ -77,6 +81,7 @@ class Admission:
         *,
         priority: int = 0,
         work: float = 1.0,
+        parts: int = 1,
         setup_s: float = 0.0,
         deadline: float | None = None,
         on_queued: OnQueued | None = None,
@@ -84,14 +89,15 @@ class Admission:
         """Wait for a place, hold it for the block, and give it back however the block ends.
 
         `key` groups requests that share what is costly to swap (the model). A higher `priority` goes first. `work` is
-        in units proportional to time, `setup_s` in seconds on top; both only serve the estimates. `deadline` is in
+        that of one of `parts` which run side by side, in units proportional to time, `setup_s` in seconds on top; they
+        only serve the estimates. `deadline` is in
         seconds of the clock (`time.monotonic` by default). `on_queued(position, eta_s)` is called on every change of
         position while waiting.
 
         Raises `Overloaded` at once if the queue is full, and `DeadlineTooShort` at once, or as soon as it is clear
         while waiting, if the estimate does not fit the deadline. Cancelling a waiter leaves no trace.
         """
-        waiter = self._join(key, priority, work, setup_s)
+        waiter = self._join(key, priority, work, parts, setup_s)
         arrived = self._clock.monotonic()
         completed = False
         try:
@@ -104,11 +110,11 @@ class Admission:
             self._queue.leave(waiter, self._clock.monotonic(), completed=completed)
             self._advance()
 
-    def _join(self, key: str, priority: int, work: float, setup_s: float) -> Waiter:
+    def _join(self, key: str, priority: int, work: float, parts: int, setup_s: float) -> Waiter:
         if self._queue.full:
             retry_after_s = self.eta_s() / max(1, self.queued) or RETRY_UNMEASURED_S
             raise Overloaded(f"{self.queued} requests are waiting, the limit", retry_after_s=retry_after_s)
-        waiter = self._queue.join(key, priority=priority, work=work, setup_s=setup_s)
+        waiter = self._queue.join(key, priority=priority, work=work, parts=parts, setup_s=setup_s)
         self._news[waiter] = asyncio.Event()
         return waiter
 
@@ -137,4 +143,5 @@ class Admission:
         wait_s = 0.0 if waiter.started is not None else self._queue.wait_s(waiter, now)
         estimate_s = wait_s + self._queue.service_s(waiter)
         if estimate_s > deadline - now:
+            self._queue.pace.doubt(waiter.key)
             raise DeadlineTooShort(estimate_s=estimate_s, remaining_s=deadline - now)

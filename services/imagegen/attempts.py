@@ -58,6 +58,8 @@ class Course:
     """Values that were changed on the way."""
     attempts: list[Attempt] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    """Steps that the last attempt took."""
 
     def took(self, stages: Iterable[Stage]) -> None:
         """Add the stages of an attempt."""
@@ -181,6 +183,7 @@ class Attempts:
         )
         course.took(made.stages)
         course.read(made.state.prompt_tokens)
+        course.steps = made.state.total
         self._metrics.steps.labels(course.row.id).inc(made.state.done)
         return made
 

@@ -162,6 +162,11 @@ class Job:
     """True to share no forward pass with other jobs."""
     preview_every: int = 0
 
+    @property
+    def taken(self) -> int:
+        """Steps that are taken: one that starts from a picture leaves out the first ones. Engines may round up."""
+        return self.steps if self.source is None else max(1, int(self.steps * self.source.strength))
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from servekit import tracing
 from servekit.admission import Admission
-from servekit.admission.queue import Pace
 from servekit.errors import ModelUnavailable, PreconditionFailed
 from servekit.events import EventStream
 from servekit.residency import ModelState, Residency
@@ -35,7 +34,7 @@ class _Run:
     steps: Steps = field(init=False)
 
     def __post_init__(self) -> None:
-        self.steps = Steps(self.plan.request.count, self.plan.first.steps, self.began)
+        self.steps = Steps(self.plan.request.count, self.plan.first.taken, self.began)
 
     def took(self, stage: str, seconds: float) -> None:
         """Note a stage's seconds: of the pictures made side by side, the longest counts."""
@@ -76,7 +75,6 @@ class Generate:
         self._versions = versions
         self._choices = choices
         self._clock = clock
-        self._pace = Pace()
 
     async def __call__(
         self, request: GenerationRequest, events: EventStream[Event], deadline: float | None = None
@@ -97,6 +95,7 @@ class Generate:
             plan.row.weights,
             priority=plan.priority,
             work=plan.work,
+            parts=plan.request.count,
             setup_s=self._residency.load_seconds(plan.row.weights),
             deadline=deadline,
             on_queued=lambda position, eta_s: events.put(Queued(position, eta_s)),
@@ -129,9 +128,6 @@ class Generate:
                     group.create_task(self._picture(run, course))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        denoising = run.stages.get("denoise", 0.0)
-        if denoising and run.plan.work:
-            self._pace.record(run.plan.row.weights, denoising / run.plan.work)
         return courses
 
     def _course(self, run: _Run, index: int, begin: Callable[[], None]) -> Course:
@@ -204,18 +200,18 @@ class Generate:
         run.events.put(self._summary(run, []))
 
     def _planned(self, plan: Plan) -> PlanReady:
-        pace = self._pace.of(plan.row.weights)
         status = self._residency.model_status(plan.row.weights)
         waits_s = self._admission.eta_s() + self._residency.load_seconds(plan.row.weights)
+        service_s = self._admission.service_s(plan.row.weights, plan.work, plan.request.count)
         return PlanReady(
             model=plan.row.id,
             width=plan.first.width,
             height=plan.first.height,
-            steps=plan.first.steps,
+            steps=plan.first.taken,
             guidance=plan.first.guidance,
             scheduler=plan.first.scheduler,
             count=plan.request.count,
-            eta_s=0.0 if pace is None else waits_s + pace * plan.work,
+            eta_s=0.0 if service_s is None else waits_s + service_s,
             resident=status.state is ModelState.READY,
             adjustments=plan.adjustments,
             choices=(*self._choices[plan.row.id], *plan.choices),
@@ -224,7 +220,7 @@ class Generate:
     def _summary(self, run: _Run, courses: list[Course]) -> Summary:
         attempts: list[Attempt] = [attempt for course in courses for attempt in course.attempts]
         sent = [course for course in courses if course.attempts[-1].cause is None]
-        row, job = (courses[-1].row, courses[-1].job) if courses else (run.plan.row, run.plan.first)
+        row, steps = (courses[-1].row, courses[-1].steps) if courses else (run.plan.row, run.plan.first.taken)
         on_the_way = [adjustment for course in courses for adjustment in course.adjustments]
         return Summary(
             model=row.id,
@@ -236,5 +232,5 @@ class Generate:
             images=len(sent),
             blocked=len(courses) - len(sent),
             untrained=row.untrained,
-            steps=job.steps,
+            steps=steps,
         )

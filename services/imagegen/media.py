@@ -63,6 +63,8 @@ def record(
         "Model": model,
         "Version": f"atelier {versions['atelier']}",
     }
+    if job.source is not None:
+        settings["Denoising strength"] = f"{job.source.strength:g}"
     lines.append(", ".join(f"{key}: {value}" for key, value in settings.items()))
     facts = {
         "prompt": job.prompt,

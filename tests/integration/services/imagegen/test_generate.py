@@ -205,12 +205,14 @@ async def test_an_adapter_can_be_asked_for(client: Client) -> None:
     assert runs.apart(pixels(asked.files[0]), pixels(special.files[0])) == 0
 
 
-async def test_a_picture_can_start_from_a_picture(client: Client) -> None:
+@pytest.mark.parametrize(("strength", "taken"), [(1e-9, 1), (0.5, 2), (0.7, 3), (1.0, 4)])
+async def test_a_picture_can_start_from_a_picture(client: Client, strength: float, taken: int) -> None:
     first = await client.generate()
-    source = imagegen_pb2.SourceImage(data=first.files[0], strength=0.5)
+    source = imagegen_pb2.SourceImage(data=first.files[0], strength=strength)
     second = await client.generate(source=source, steps=4, seed=8)
+    last = second.of("progress")[-1]
 
-    assert second.of("progress")[-1].step == 2
+    assert (last.step, last.total, second.summary.steps) == (taken, taken, taken)
     assert second.files != first.files
 
 

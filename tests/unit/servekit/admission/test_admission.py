@@ -109,6 +109,20 @@ async def test_refuses_at_once_what_cannot_be_done_in_time(clock: ManualClock) -
     assert admission.running == 0
 
 
+async def test_whoever_is_refused_by_an_estimate_that_was_wrong_gets_in_before_long(clock: ManualClock) -> None:
+    admission = await slow_admission(clock, 5.0)
+    refusals = 0
+    while refusals < 9:
+        try:
+            async with admission.admit("model", deadline=clock.monotonic() + 4.0):
+                clock.advance(1.0)
+            break
+        except DeadlineTooShort:
+            refusals += 1
+    assert refusals == 3
+    assert admission.service_s("model", 1.0) == pytest.approx(5.0 * 0.9**3 * 0.8 + 0.2)
+
+
 async def test_the_estimate_has_the_queue_and_the_setup_in_it(clock: ManualClock) -> None:
     admission = await slow_admission(clock, 5.0)
     running = Caller(admission)

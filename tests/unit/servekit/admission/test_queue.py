@@ -138,6 +138,60 @@ def test_pace_moves_towards_the_newest_measurement() -> None:
     assert pace.of("a") == pytest.approx(1.2)
 
 
+def test_what_was_measured_in_company_is_kept_apart() -> None:
+    pace = Pace()
+    pace.record("a", 1.0)
+    pace.record("a", 5.0, company=8)
+    assert (pace.of("a"), pace.of("a", company=8)) == (1.0, 5.0)
+
+
+@pytest.mark.parametrize(("measured_in", "wanted", "expected"), [(8, 1, 1.0), (8, 4, 4.0), (1, 8, 8.0), (2, 64, 8.0)])
+def test_other_company_than_was_measured_takes_as_long_at_least(measured_in: int, wanted: int, expected: float) -> None:
+    pace = Pace()
+    pace.record("a", 8.0, company=measured_in)
+    assert pace.of("a", company=wanted) == expected
+
+
+def test_company_is_the_mean_of_the_parts_that_ran() -> None:
+    queue = AdmissionQueue(capacity=4, limit=4)
+    alone = queue.join("a")
+    queue.admit(now=0.0)
+    beside = queue.join("a", parts=7)
+    queue.admit(now=0.0)
+    queue.leave(beside, now=8.0, completed=True)
+    queue.leave(alone, now=8.0, completed=True)
+    alone = queue.join("a")
+    queue.admit(now=10.0)
+    queue.leave(alone, now=12.0, completed=True)
+    assert (queue.pace.of("a", company=1), queue.pace.of("a", company=8)) == (2.0, 8.0)
+
+
+def test_a_burst_does_not_make_a_lone_request_seem_long() -> None:
+    queue = AdmissionQueue(capacity=8, limit=8)
+    for _ in range(8):
+        queue.join("a")
+    for waiter in queue.admit(now=0.0):
+        queue.leave(waiter, now=16.0, completed=True)
+    lone = queue.join("a")
+    queue.admit(now=20.0)
+    assert queue.service_s(lone) <= 2.0 * 2
+
+
+def test_doubt_lets_an_estimate_come_down() -> None:
+    pace = Pace()
+    pace.record("a", 10.0)
+    pace.doubt("a")
+    pace.doubt("b")
+    assert pace.of("a") == pytest.approx(9.0)
+
+
+def test_unfinished_work_that_took_too_long_is_a_measurement() -> None:
+    queue = AdmissionQueue(capacity=1, limit=1)
+    queue.pace.record("a", 1.0)
+    run_one(queue, completed=False)
+    assert queue.pace.of("a") == pytest.approx(1.0 + 0.2 * (5.0 - 1.0))
+
+
 def test_an_unknown_key_has_the_pace_of_all() -> None:
     pace = Pace()
     pace.record("a", 3.0)
