@@ -17,6 +17,7 @@ from servekit import logging as logs
 from servekit import metrics, server
 from servekit.access import guard_of
 from servekit.calls import Calls
+from servekit.clock import SYSTEM_CLOCK, Clock
 from servekit.device import DeviceUnavailable
 from servekit.errors import ServingError
 from servekit.gate import Gate
@@ -44,7 +45,8 @@ class App:
     `register` adds the servicers and returns their services' full names. `start` makes the service ready (device,
     warm-up); calls are refused until it returns. `stop` runs once `start` was begun, so it must cope with a `start`
     that failed half-way. `lasting` names the methods without a natural end, see `Gate`. `heartbeat` says whether the
-    device is alive; without one the server is, as long as it answers.
+    device is alive; without one the server is, as long as it answers. `clock` is that of limits and of
+    looks at the callers file.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class App:
         lasting: Collection[str] = (),
         tracing: Tracing | None = None,
         heartbeat: Heartbeat | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.settings = settings
         self._register = register
@@ -66,7 +69,7 @@ class App:
         self._loop_metrics = metrics.LoopMetrics(registry)
         self._start = start
         self._stop = stop
-        self._guard = guard_of(settings, registry)
+        self._guard = guard_of(settings, registry, clock)
         self._lasting = lasting
         self._tracing = tracing
         self._heartbeat = heartbeat
@@ -86,6 +89,7 @@ class App:
             if self._tracing is not None:
                 stack.push_async_callback(self._tracing.close)
             stack.callback(self._guard.close)
+            await stack.enter_async_context(self._guard.watching())
             address = await self._listen(grpc_server, stack)
             stack.push_async_callback(self._stop)
             stack.push_async_callback(grpc_server.stop, None)

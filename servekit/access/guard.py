@@ -1,6 +1,8 @@
 """Stands at the door: who calls, may he, may he now, and who was turned away."""
 
-from contextlib import AbstractContextManager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
@@ -12,7 +14,7 @@ from servekit.access.domain import PRIORITIES, Caller
 from servekit.access.limits import Limiter
 from servekit.access.refusals import Cause, forbidden
 from servekit.access.roles import required_role
-from servekit.clock import SystemClock
+from servekit.clock import Clock
 from servekit.context import RequestContext, activate, current
 from servekit.errors import PermissionDenied, QuotaExceeded, RateLimited, ServingError, Unauthenticated
 from servekit.metrics import AccessMetrics
@@ -23,15 +25,24 @@ _CAUSES = (*Cause, *(each.reason.lower() for each in (RateLimited, QuotaExceeded
 
 
 class Guard:
-    """Admits calls. `audit` is told of those that were refused, and of those that ask for more than a user's role."""
+    """Admits calls. `audit` is told of those that were refused, and of those that ask for more than a user's role.
+
+    `watch` follows for ever what `authenticate` goes by, if that may change.
+    """
 
     def __init__(
-        self, authenticate: Authenticate, limiter: Limiter, metrics: AccessMetrics, audit: AuditLog | None
+        self,
+        authenticate: Authenticate,
+        limiter: Limiter,
+        metrics: AccessMetrics,
+        audit: AuditLog | None,
+        watch: Callable[[], Coroutine[None, None, None]] | None = None,
     ) -> None:
         self._authenticate = authenticate
         self._limiter = limiter
         self._metrics = metrics
         self._audit = audit
+        self._watch = watch
 
     async def admit(self, method: str, shown: Credentials) -> AbstractContextManager[None]:
         """Make the caller part of the current `RequestContext`; return what to hold as long as the call lasts.
@@ -50,6 +61,17 @@ class Guard:
             self._metrics.refused.labels(failure.metadata().get("cause", failure.reason.lower())).inc()
         if self._audit is not None:
             self._audit.record(code, failure, peer, refused=refused)
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Follow the callers file inside the block, whether anybody calls or not."""
+        watch = None if self._watch is None else asyncio.create_task(self._watch(), name="watch-callers-file")
+        try:
+            yield
+        finally:
+            if watch is not None:
+                watch.cancel()
+                await asyncio.wait([watch])
 
     def close(self) -> None:
         """Close the audit log, after the last call."""
@@ -78,16 +100,16 @@ def _check(caller: Caller, method: str, shown: Credentials) -> None:
         raise forbidden(f"{caller.name} lacks the role {role.value}", Cause.ROLE, role=role.value)
 
 
-def guard_of(settings: ServerSettings, registry: CollectorRegistry) -> Guard:
+def guard_of(settings: ServerSettings, registry: CollectorRegistry, clock: Clock) -> Guard:
     """Return the guard that `settings` describe; raises `WrongSettings` if a file of theirs is wrong."""
-    clock, metrics = SystemClock(), AccessMetrics(registry)
+    metrics = AccessMetrics(registry)
     metrics.expect(_CAUSES)
     limiter = Limiter(clock)
     if settings.callers_file is not None:
         with blaming(settings, "callers_file"):
             known = ByCallersFile(settings.callers_file, clock)
         metrics.stale.set_function(lambda: known.watched.stale)
-        return Guard(known, limiter, metrics, _audit_log(settings))
+        return Guard(known, limiter, metrics, _audit_log(settings), known.watched.watch)
     if settings.tls_client_ca_file is not None:
         return Guard(by_certificate, limiter, metrics, _audit_log(settings))
     return Guard(anybody, limiter, metrics, None)

@@ -17,7 +17,7 @@ _LOOK_EVERY_S = 1.0
 class Watched(Generic[T]):
     """The parsed content of `file`. Raises what `parse` raises, at first; later a wrong file leaves the last good one.
 
-    The file is looked at when it is asked for, once a second at most.
+    The file is looked at once a second while `watch` runs, and when it is asked for.
     """
 
     def __init__(self, file: Path, parse: Callable[[Path], T], clock: Clock) -> None:
@@ -30,15 +30,20 @@ class Watched(Generic[T]):
         self.stale = False
         """Whether the file is wrong, so that this is what it said before."""
 
+    async def watch(self) -> None:
+        """Go on looking for ever, so that a change counts and is told although nobody asks."""
+        while True:
+            await self._clock.sleep(_LOOK_EVERY_S)
+            self._look()
+
     def get(self) -> T:
-        """Return what the file says."""
-        now = self._clock.monotonic()
-        if now - self._looked >= _LOOK_EVERY_S:
-            self._looked = now
+        """Return what the file says, or said a second ago."""
+        if self._clock.monotonic() - self._looked >= _LOOK_EVERY_S:
             self._look()
         return self._value
 
     def _look(self) -> None:
+        self._looked = self._clock.monotonic()
         stamp = self._stamp()
         if stamp == self._seen:
             return

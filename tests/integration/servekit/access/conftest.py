@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from servekit import context
 from servekit.app import App
+from servekit.clock import SYSTEM_CLOCK, Clock
 from servekit.keys import new_key
 from servekit.settings import ServerSettings
 from servekit.testing import Toy, local
@@ -40,11 +41,11 @@ class Door:
             file.write(f'[[caller]]\nname = "{name}"\nkeys = ["{stored.text}"]\n{extra}\n')
         return key
 
-    async def open(self, on_message: OnMessage = who, **settings: Any) -> str:
+    async def open(self, on_message: OnMessage = who, clock: Clock = SYSTEM_CLOCK, **settings: Any) -> str:
         """Serve, and return the address."""
         files = {"callers_file": self.callers, "audit_file": self._audit}
         chosen = local(ServerSettings, **{**files, **settings})
-        app = App(chosen, Toy(on_message).register, registry=self.registry)
+        app = App(chosen, Toy(on_message).register, registry=self.registry, clock=clock)
         return await self._stack.enter_async_context(app.serving())
 
     async def close(self) -> None:

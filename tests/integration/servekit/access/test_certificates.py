@@ -63,7 +63,6 @@ async def test_a_certificate_of_nobody_in_the_file_is_refused(door: Door, author
 async def test_a_revoked_certificate_is_refused_on_a_connection_that_stays_open(
     door: Door, authority: Authority, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("servekit.access.watched._LOOK_EVERY_S", 0.0)
     pair = authority.issue("router", f"URI:{_ROUTER}")
     caller = f'[[caller]]\nname = "router"\nidentities = ["{_ROUTER}"]\n'
     revoked = f'certificates = ["{pair.serial}"]' if by == "serial" else f'identities = ["{_ROUTER}"]'
@@ -71,6 +70,7 @@ async def test_a_revoked_certificate_is_refused_on_a_connection_that_stays_open(
     async with _toy(door, authority, pair) as toy:
         assert await toy.ask("Unary", "?") == ["router"]
         door.callers.write_text(f"{caller}[revoked]\n{revoked}")
+        monkeypatch.setattr("servekit.access.watched._LOOK_EVERY_S", 0.0)
         error = await _refused(toy)
     assert (error.code(), error.details()) == (grpc.StatusCode.UNAUTHENTICATED, "the certificate is revoked")
 

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 
 from servekit import context
 from servekit.keys import new_key
-from servekit.testing import ToyClient
+from servekit.testing import ManualClock, ToyClient
 from tests.integration.servekit.access.conftest import Door
 
 Metadata = tuple[tuple[str, str], ...]
@@ -79,25 +79,39 @@ async def test_the_right_id_does_not_help_a_wrong_secret(door: Door) -> None:
     assert info.metadata["cause"] == "key"
 
 
-async def test_a_key_is_revoked_by_removing_it_from_the_file(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("servekit.access.watched._LOOK_EVERY_S", 0.0)
+async def test_a_key_is_revoked_by_removing_it_from_the_file(door: Door) -> None:
+    clock = ManualClock()
     key = door.admit("ann")
-    address = await door.open()
+    address = await door.open(clock=clock)
     async with grpc.aio.insecure_channel(address) as channel:
         toy = ToyClient(channel)
         assert await toy.ask("Unary", "?", metadata=bearer(key)) == ["ann"]
         door.callers.write_text("")
+        clock.advance(1.0)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await toy.ask("Unary", "?", metadata=bearer(key))
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_a_broken_file_locks_nobody_out_and_is_measured(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("servekit.access.watched._LOOK_EVERY_S", 0.0)
+async def test_a_broken_file_locks_nobody_out_and_is_measured(door: Door) -> None:
+    clock = ManualClock()
     key = door.admit("ann")
-    address = await door.open()
+    address = await door.open(clock=clock)
     door.callers.write_text("[[caller")
+    clock.advance(1.0)
     assert await _ask(address, bearer(key)) == ["ann"]
+    assert door.registry.get_sample_value("servekit_callers_file_stale") == 1
+
+
+async def test_a_broken_file_is_measured_although_nobody_calls(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, told = ManualClock(), asyncio.Event()
+    monkeypatch.setattr(logging.getLogger("servekit.access.watched"), "error", lambda *_: told.set())
+    door.admit("ann")
+    await door.open(clock=clock)
+    door.callers.write_text("[[caller")
+    await asyncio.sleep(0)  # until the watch sleeps
+    clock.advance(1.0)
+    await told.wait()
     assert door.registry.get_sample_value("servekit_callers_file_stale") == 1
 
 

@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,26 @@ def test_a_mounted_secret_is_followed_when_its_link_moves(tmp_path: Path) -> Non
     current.symlink_to("2")
     clock.advance(1.0)
     assert watched.get() == 2
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+async def test_a_watched_file_is_read_although_nobody_asks(file: Path) -> None:
+    read: asyncio.Queue[int] = asyncio.Queue()
+
+    def parse(file: Path) -> int:
+        read.put_nowait(_number(file))
+        return 0
+
+    clock = ManualClock()
+    watch = asyncio.create_task(Watched(file, parse, clock).watch())
+    assert await read.get() == 1
+    for text in ("22", "333"):
+        _write(file, text)
+        await asyncio.sleep(0)  # until the watch sleeps
+        clock.advance(1.0)
+        assert await read.get() == int(text)
+    watch.cancel()
+    await asyncio.wait([watch])
