@@ -10,7 +10,7 @@ from services.rewrite_llm.safety.rules import RuleSet
 from services.rewrite_llm.screen import ScreenPrompt
 from services.rewrite_llm.text.likeness import shared_words
 
-MIN_SHARED_WORDS = 0.3
+MIN_SHARED_WORDS = 0.6
 """Share of the original's harmless words that a rewriting must keep to count as the same picture."""
 
 
@@ -47,7 +47,9 @@ class RewritePrompt:
         elif screening.verdict is Verdict.ALLOW and not categories and not flagged_output:
             rewriting = _unchanged(prompt, screening)
         else:
-            rewriting = await self._reword(prompt, screening, tuple(categories) or screening.categories)
+            rewriting = await self._reword(
+                prompt, screening, tuple(dict.fromkeys([*screening.categories, *categories]))
+            )
         self._metrics.rewrites.labels(rewriting.verdict.name.lower(), rewriting.source.value).inc()
         return rewriting
 

@@ -45,15 +45,22 @@ async def test_the_language_models_wording_is_taken(rule_set: RuleSet) -> None:
         PROMPT,
         "a naked woman on a quiet beach",
         "lorem ipsum dolor sit amet",
+        "a woman in a woman in a cellar",
         "a woman on a quiet beach " * 40,
         None,
         RuntimeError("broken"),
     ],
-    ids=["empty", "unchanged", "still unsafe", "another picture", "too long", "never", "broken"],
+    ids=["empty", "unchanged", "still unsafe", "another picture", "another place", "too long", "never", "broken"],
 )
 async def test_an_unusable_wording_gives_way_to_rules(rule_set: RuleSet, wording: str | Exception | None) -> None:
     rewriting = await rewrite(rule_set, ScriptedModel(wording=wording))
     assert (rewriting.source, rewriting.prompt) == (Source.RULES, "a fully clothed woman on a quiet beach")
+
+
+async def test_the_reason_names_what_was_found_and_what_was_asked_for(rule_set: RuleSet) -> None:
+    rewriting = await rewrite(rule_set, categories=("violence", "sexual"))
+    titles = [rule_set.title(each) for each in ("sexual", "violence")]
+    assert rewriting.reason == f"reworded by rules to avoid {', '.join(titles)}"
 
 
 async def test_what_no_wording_saves_is_blocked(rule_set: RuleSet) -> None:
