@@ -85,7 +85,7 @@ class StageSeconds(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
-    """Name of the stage: `screen`, `select`, `queue`, `load`, `encode_text`, `denoise`, `decode`, `check`,
+    """Name of the stage: `judge`, `screen`, `queue`, `load`, `encode_text`, `denoise`, `decode`, `check`,
     `encode_media`, `speak`, and others as services grow.
     """
     seconds: _builtins.float
