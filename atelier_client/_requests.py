@@ -109,7 +109,8 @@ def message(kind: type[M], /, **fields: Any) -> M:
         try:
             built.MergeFrom(kind(**{name: value}))
         except UnicodeEncodeError as error:
-            raise _invalid(name, f"is no valid Unicode: a lone surrogate at position {error.start}") from error
+            where = f"character {error.start + 1} is a lone surrogate"
+            raise _invalid(name, f"no valid Unicode: {where}, as bytes become that the locale lacks") from error
         except (TypeError, ValueError, OverflowError) as error:
             raise _invalid(name, f"{type(value).__name__} does not fit: {error}") from error
     return built

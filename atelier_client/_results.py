@@ -106,10 +106,11 @@ class SpeechResult:
     def save(self, path: str | Path) -> Path:
         """Write the file and return its path. A header that could not know the length of the stream is completed."""
         target = Path(path)
-        target.write_bytes(self._complete())
+        target.write_bytes(self.file())
         return target
 
-    def _complete(self) -> bytes:
+    def file(self) -> bytes:
+        """Return the bytes that `save` writes."""
         match self.header.media_type:
             case "audio/wav":
                 return _with_wav_sizes(self.data)

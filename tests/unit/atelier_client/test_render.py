@@ -1,0 +1,18 @@
+import io
+
+from rich.console import Console
+
+from atelier.common.v1 import types_pb2
+from atelier.voice.v1 import voice_service_pb2
+from atelier_client import SpeechResult
+from atelier_client.cli import files, render
+
+
+def test_what_speech_was_changed_to_is_shown() -> None:
+    change = types_pb2.Adjustment(field="pitch", requested="1.5", used="1", reason="[x] has one pitch")
+    summary = voice_service_pb2.SpeechSummary(voice="xtts/ana", adjustments=[change])
+    shown = io.StringIO()
+    render.speech(
+        SpeechResult(voice_service_pb2.AudioHeader(), b"", [], summary), files.STANDARD, Console(file=shown, width=200)
+    )
+    assert "adjusted    pitch: 1.5 -> 1 ([x] has one pitch)" in shown.getvalue()
