@@ -2,9 +2,9 @@
 
 from services.imagegen.events import Progress
 
-TELL_EVERY_S = 0.1
-"""Seconds between two events of progress at least, as tqdm has it: a bar that moves oftener tells nobody more, and each
-event takes some 0.3 ms of server and client together from what is computed."""
+TELL_EVERY_S = 0.25
+"""Seconds between two events of progress at least: a bar that moves oftener tells a person little more, and each event
+takes some 0.3 ms of server and client together from what is computed."""
 
 
 class Steps:
