@@ -64,7 +64,9 @@ class EngineLoader:
     ) -> Generator[None, None, Loaded[Engine]]:
         from services.rewrite_llm.engines.causal_lm import CausalLmEngine
         from services.rewrite_llm.engines.int8 import quantise
+        from services.rewrite_llm.engines.quiet import be_quiet
 
+        be_quiet()
         with out_of_memory_as(self._plan, row.bytes):
             tokenizer = self._read(row, _tokenizer)
             on_progress(0.1)
