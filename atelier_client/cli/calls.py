@@ -33,7 +33,7 @@ def connected(context: typer.Context, server: str, timeout: float, needs: str) -
         if error.code == "UNIMPLEMENTED" and not error.reason:
             render.complain(f"{server} does not serve this command: name {needs} with --server")
         else:
-            render.complain(str(error))
+            render.error(error)
         raise typer.Exit(code=1) from None
 
 

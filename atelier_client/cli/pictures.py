@@ -63,7 +63,7 @@ def image(
     with connected(context, server, timeout, PICTURES) as client, ImageProgress() as progress:
         result = client.image(prompt, on_event=progress.feed, **options)
     out = files.console(output)
-    render.image(result, out)
+    render.image(result, [], out)
     for picture, path in zip(result.pictures, files.numbered(output, len(result.pictures)), strict=True):
         render.picture(picture.header, files.write(path, picture.data), out)
     if not (result.pictures or dry_run):

@@ -14,7 +14,7 @@ from atelier.imagegen.v1 import imagegen_pb2
 from atelier.models.v1 import models_pb2
 from atelier.router.v1 import router_service_pb2 as router_pb2
 from atelier.voice.v1 import voice_pb2
-from atelier_client import ImageResult, SpeechResult
+from atelier_client import AtelierError, ImageResult, SpeechResult
 from atelier_client.cli.doctor import Check
 
 _UNWRAPPED = 10_000
@@ -24,8 +24,8 @@ OUT = Console(width=None if sys.stdout.isatty() else _UNWRAPPED)
 ERR = Console(stderr=True, width=None if sys.stderr.isatty() else _UNWRAPPED)
 
 
-def image(result: ImageResult, out: Console) -> None:
-    """Show the decision, the plan, what changed and the stages."""
+def image(result: ImageResult, paths: Iterable[Path], out: Console = OUT) -> None:
+    """Show the decision, the plan, what changed, the stages and the files that are written already."""
     if result.rewritten:
         out.print(f"rewritten   {escape(result.rewritten.prompt)}\n            {escape(result.rewritten.reason)}")
     if result.routed:
@@ -41,6 +41,8 @@ def image(result: ImageResult, out: Console) -> None:
         stages(result.summary.stages, result.summary.total_seconds, out)
         if result.summary.untrained:
             out.print("[yellow]note[/]        the model's weights are untrained: the picture means nothing")
+    for made, path in zip(result.pictures, paths, strict=False):
+        picture(made.header, path, out)
 
 
 def picture(header: image_pb2.ImageHeader, path: Path, out: Console) -> None:
@@ -85,7 +87,7 @@ def stages(rows: Iterable[types_pb2.StageSeconds], total: float, out: Console) -
     out.print(f"seconds     {parts}{total:.3f} in all")
 
 
-def speech(result: SpeechResult, path: Path, out: Console) -> None:
+def speech(result: SpeechResult, path: Path, out: Console = OUT) -> None:
     """Show who spoke, what changed, how fast, and the file."""
     summary = result.summary
     out.print(f"voice       [bold]{summary.voice}[/] ({summary.model})")
@@ -172,8 +174,13 @@ def checks(rows: Iterable[Check]) -> bool:
     return healthy
 
 
+def error(problem: AtelierError) -> None:
+    """Show what was wrong with a call and what would be accepted."""
+    complain(str(problem))
+
+
 def complain(problem: str) -> None:
-    """Show what was wrong and what would be accepted."""
+    """Show what was wrong."""
     ERR.print(f"[red]error[/] {escape(problem)}")
 
 
