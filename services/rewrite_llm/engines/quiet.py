@@ -6,8 +6,8 @@ _LIBRARIES = ("huggingface_hub", "transformers")
 
 
 def be_quiet() -> None:
-    """Stop the libraries from drawing bars, and let their records come to our log alone instead of to standard error."""
-    from huggingface_hub.utils import disable_progress_bars
+    """Stop the libraries from drawing bars, and let their records come to our log alone."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers.utils import logging as transformers_logging
 
     disable_progress_bars()
