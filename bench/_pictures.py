@@ -1,6 +1,7 @@
 """An image server without a device. `python -m bench._pictures` prints its address.
 
-A request names the milliseconds between two of the 20 steps as its guidance; 0 makes a picture that is ready at once.
+A request names the events of progress as its steps, and the milliseconds between two of them as its guidance; 0 makes a
+picture that is ready at once.
 It speaks the real protos on the real runtime, so that what is measured in front of it is all there is to measure.
 """
 
@@ -25,7 +26,6 @@ _PICTURE = bytes(range(256)) * 4096
 """One MiB."""
 _CHUNK_BYTES = 256 * 1024
 """As imagegen has it."""
-_STEPS = 20
 
 Event = image_service_pb2.GenerateResponse
 
@@ -35,10 +35,10 @@ class Pictures(image_service_pb2_grpc.ImageServiceServicer):
 
     async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:
         """Stream a picture."""
-        for step in range(_STEPS):
+        for step in range(request.steps):
             if request.guidance:
                 await asyncio.sleep(request.guidance / 1000)
-            yield Event(progress=types_pb2.Progress(step=step + 1, total=_STEPS))
+            yield Event(progress=types_pb2.Progress(step=step + 1, total=request.steps))
         digest = hashlib.sha256(_PICTURE).hexdigest()
         yield Event(image=image_service_pb2.ImageHeader(size_bytes=len(_PICTURE), sha256=digest))
         for number, piece in enumerate(split(_PICTURE, _CHUNK_BYTES)):

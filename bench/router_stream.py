@@ -1,11 +1,11 @@
 """What the router adds to a streamed picture, and whether it keeps many streams apart.
 
-An image server without a device (`bench._pictures`) sends a picture of one MiB: 20 progress events, 4 chunks. The same
-picture is asked for there, through a bare forwarder and through the router, by turns; the model is named, so the router
-screens the prompt but does not choose. The time rewrite_llm takes to screen is taken off: what is left is the router's
-own. With a step every 5 ms, as a real model has at best, what is added is what the caller waits longer for the picture;
-with all steps at once, every event queues up behind the one before. Then many streams run at once, and each must bring
-its picture whole.
+An image server without a device (`bench._pictures`) sends a picture of one MiB in 4 chunks after some events of
+progress. The same picture is asked for there, through a bare forwarder and through the router, by turns; the model is
+named, so the router screens the prompt but does not choose. The time rewrite_llm takes to screen is taken off: what is
+left is the router's own. imagegen tells of progress four times a second at most (`services/imagegen/progress.py`); two
+harder streams stand beside that: an event every 5 ms, and twenty at once, each behind the one before. Then many
+streams run at once, and each must bring its picture whole.
 """
 
 import asyncio
@@ -26,11 +26,25 @@ if TYPE_CHECKING:
     from atelier.imagegen.v1.image_service_pb2_grpc import ImageServiceAsyncStub
 
 _GENERATE = "/atelier.imagegen.v1.ImageService/Generate"
-_ROUNDS = 100
 _WARM_UP = 10
-_STEP_MS = 5
 _STREAMS = 64
 _TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a picture's stream is like."""
+
+    told: str
+    events: int
+    """Of progress."""
+    every_ms: float
+    rounds: int = 100
+    aim: str = ""
+
+
+_AT_ONCE = Kind("20 events at once", 20, 0)
+_KINDS = (Kind("as imagegen tells of progress", 2, 250, 60, "< 3"), Kind("an event every 5 ms", 20, 5), _AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +73,11 @@ async def _measure(pictures: str, forwarder: str) -> list[Figure]:
         ]
         stubs = [image_service_pb2_grpc.ImageServiceStub(channel) for channel in channels]
         rounds = {
-            how: [[await _stream(stub, step_ms) for stub in stubs] for _ in range(_WARM_UP + _ROUNDS)][_WARM_UP:]
-            for how, step_ms in ((f"a step every {_STEP_MS} ms", _STEP_MS), ("all steps at once", 0))
+            kind: [[await _stream(stub, kind) for stub in stubs] for _ in range(_WARM_UP + kind.rounds)][_WARM_UP:]
+            for kind in _KINDS
         }
-        together = await asyncio.gather(*(_stream(stubs[-1], 0) for _ in range(_STREAMS)))
-    figures = [figure for how, measured in rounds.items() for figure in _figures(measured, how)]
+        together = await asyncio.gather(*(_stream(stubs[-1], _AT_ONCE) for _ in range(_STREAMS)))
+    figures = [figure for kind, measured in rounds.items() for figure in _figures(measured, kind)]
     whole = sum(stream.whole for stream in together)
     return [
         *figures,
@@ -71,21 +85,21 @@ async def _measure(pictures: str, forwarder: str) -> list[Figure]:
     ]
 
 
-def _figures(rounds: list[list[Stream]], how: str) -> list[Figure]:
+def _figures(rounds: list[list[Stream]], kind: Kind) -> list[Figure]:
     def p50(what: str, seconds: list[float], aim: str = "") -> Figure:
-        return Figure(f"{how}: p50 {what}", 1000 * percentile(seconds, 0.5), "ms", len(seconds), aim)
+        return Figure(f"{kind.told}: p50 {what}", 1000 * percentile(seconds, 0.5), "ms", len(seconds), aim)
 
     return [
-        p50("added by the router itself", [r.seconds - r.screen_s - d.seconds for d, _, r in rounds], aim="< 3"),
+        p50("added by the router itself", [r.seconds - r.screen_s - d.seconds for d, _, r in rounds], aim=kind.aim),
         p50("added by a bare forwarder", [f.seconds - d.seconds for d, f, _ in rounds]),
         p50("added by the router, screening included", [r.seconds - d.seconds for d, _, r in rounds]),
         p50("of the stream with nothing between", [d.seconds for d, _, _ in rounds]),
     ]
 
 
-async def _stream(stub: "ImageServiceAsyncStub", step_ms: float) -> Stream:
+async def _stream(stub: "ImageServiceAsyncStub", kind: Kind) -> Stream:
     prompt = "a red house by the sea"
-    request = image_service_pb2.GenerateRequest(prompt=prompt, model="ready", guidance=step_ms)
+    request = image_service_pb2.GenerateRequest(prompt=prompt, model="ready", steps=kind.events, guidance=kind.every_ms)
     began = time.perf_counter()
     events = [event async for event in stub.Generate(request, timeout=_TIMEOUT_S)]
     seconds = time.perf_counter() - began
