@@ -1,13 +1,20 @@
-"""Keeps the studio up in the foreground until Ctrl-C."""
+"""Keeps the studio up in the foreground until Ctrl-C, which lets calls under way finish; a second one does not."""
 
+import argparse
 import os
 import shlex
+import signal
 import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from honcho.manager import Manager
+from honcho import manager as honcho
 from honcho.printer import Printer
 
-from deploy.local.studio import processes
+from deploy.local.settings_table import settings_class
+from deploy.local.studio import SERVICES, Process, processes
+from servekit.settings import WrongSettings, from_environment
 
 PORTS = {
     "router": (50051, 9101),
@@ -16,18 +23,58 @@ PORTS = {
     "rewrite_llm": (50054, 9104),
 }
 
+_SPARE_S = 10.0
+"""Seconds that a service gets beyond its drain and its grace, to unload and exit."""
+
+
+class _Manager(honcho.Manager):  # type: ignore[misc]
+    """A manager that passes on every signal after the first as well; a service then cuts its drain short."""
+
+    def _start(self) -> None:
+        super()._start()
+        for number in honcho.SIGNALS:
+            signal.signal(number, partial(self._signalled, signal.getsignal(number)))
+
+    def _signalled(self, first: Any, number: int, frame: Any) -> None:
+        if self._terminating:
+            self._killall()
+        else:
+            first(number, frame)
+
+
+def patience_s() -> float:
+    """Return how long the slowest service may take to stop, by its own settings; raises `WrongSettings`."""
+    chosen = [from_environment(settings_class(name)) for name in SERVICES]
+    return max(each.drain_delay_s + each.grace_s for each in chosen) + _SPARE_S
+
+
+def serve(services: Sequence[Process], wait_s: float) -> int:
+    """Run the services until a signal, or until one ends, and return the exit code.
+
+    The others are stopped then; what is left `wait_s` after the first has ended is killed.
+    """
+    honcho.KILL_WAIT = wait_s
+    manager = _Manager(Printer(sys.stdout))
+    for each in services:
+        command = f"exec {shlex.join(each.command)}"  # in the place of honcho's shell, which would die at once
+        manager.add_process(each.name, command, env=os.environ | each.environment)
+    manager.loop()
+    return int(manager.returncode)
+
 
 def main() -> None:
     """Print the endpoints and run the services; when one ends, the others are stopped."""
+    argparse.ArgumentParser(prog="python -m deploy.local.run", description=__doc__).parse_args()
+    try:
+        wait_s = patience_s()
+    except WrongSettings as error:
+        sys.exit("\n".join(f"cannot start: {line}" for line in str(error).splitlines()))
     services = processes(PORTS, {"LOG_FORMAT": "console"})
-    manager = Manager(Printer(sys.stdout))
     print("service       gRPC               metrics")
     for each in services:
         print(f"{each.name:<13} {each.address:<18} http://127.0.0.1:{each.metrics_port}/metrics")
-        manager.add_process(each.name, shlex.join(each.command), env=os.environ | each.environment)
     print('try: .venv/bin/atelier image "a red star logo on a white background" -o star.png', flush=True)
-    manager.loop()
-    sys.exit(manager.returncode)
+    sys.exit(serve(services, wait_s))
 
 
 if __name__ == "__main__":
