@@ -83,8 +83,8 @@ def decision(routed: decision_pb2.Routed, out: Console) -> None:
 
 def stages(rows: Iterable[types_pb2.StageSeconds], total: float, out: Console) -> None:
     """Show the seconds per stage."""
-    parts = "".join(f"{row.stage} {row.seconds:.3f}, " for row in rows)
-    out.print(f"seconds     {parts}{total:.3f} in all")
+    parts = ", ".join(f"{row.stage} {row.seconds:.3f}" for row in rows)
+    out.print(f"seconds     {parts}{'; ' if parts else ''}{total:.3f} in all")
 
 
 def speech(result: SpeechResult, path: Path, out: Console = OUT) -> None:
