@@ -107,8 +107,8 @@ class ServerSettings(BaseSettings):
     audit: Literal["privileged", "all"] = "privileged"
     """Calls in the audit log: the refused ones and those that need more than the role `user`, or all."""
     audit_file: Path | None = None
-    """File that the audit log is appended to, JSON lines; without it, it goes into the ordinary log. Needs to be known
-    who calls: `callers_file` or mutual TLS."""
+    """File that the audit log is appended to, JSON lines; without it, it goes into the ordinary log. Needs
+    `callers_file` or mutual TLS."""
     reflection: Literal["open", "guarded", "off"] = "open"
     """Whether generic tools may ask what is served: all, those with the role `user`, none."""
 

@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
@@ -33,7 +33,7 @@ def settings_class(service: str) -> type[ServerSettings]:
 
 def _table(title: str, settings: type[BaseModel], base: type[BaseModel] | None, prefix: str) -> str:
     rows = [
-        f"| {_names(prefix, name, field)} | {_default(field)} | {_one_line(field.description)} |"
+        f"| {_names(prefix, name, field)} | {_default(field)} | {_one_line(field.description)}{_choices(field)} |"
         for name, field in settings.model_fields.items()
         if base is None or name not in base.model_fields or _default(field) != _default(base.model_fields[name])
     ]
@@ -55,6 +55,12 @@ def _default(field: FieldInfo) -> str:
         value = ",".join(map(str, value))
     text = str(value).replace(str(Path.cwd()), ".").replace("None", "none")
     return f"`{text}`" if text else "empty"
+
+
+def _choices(field: FieldInfo) -> str:
+    """Return the words that a setting takes, if it takes no others."""
+    words = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    return f" One of {', '.join(f'`{word}`' for word in words)}." if words else ""
 
 
 def _one_line(text: str | None) -> str:
