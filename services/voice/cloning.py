@@ -3,14 +3,13 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 import numpy as np
 
-from servekit.admission import Admission
 from servekit.errors import EngineFailure, InvalidRequest, OutputRejected, Overloaded, Violation
 from servekit.residency import Residency
 from services.voice.catalog import Catalog, ModelRow
@@ -29,6 +28,7 @@ from services.voice.domain import (
 )
 from services.voice.ports import Capabilities, Cloner, Engine, ReadClip
 from services.voice.threads import in_thread
+from services.voice.turns import Calls
 from services.voice.voices import MOST_NAMED, VoiceBook, is_spoken
 
 MAX_CLIP_BYTES = 20 * 1024 * 1024
@@ -59,7 +59,7 @@ class Cloning:
         capabilities: Mapping[str, Capabilities],
         book: VoiceBook,
         clones: Clones,
-        admission: Admission,
+        calls: Calls,
         residency: Residency[Engine],
         *,
         read_clip: ReadClip,
@@ -70,7 +70,7 @@ class Cloning:
         self._capabilities = capabilities
         self._book = book
         self._clones = clones
-        self._admission = admission
+        self._calls = calls
         self._residency = residency
         self._read_clip = read_clip
         self._threads = threads
@@ -148,7 +148,10 @@ class Cloning:
         return None
 
     async def _latents(self, row: ModelRow, clip: Clip) -> Latents:
-        async with self._admission.admit(row.id) as ticket, self._residency.acquire(row.id) as lease:
+        async with AsyncExitStack() as held:
+            held.enter_context(self._calls.opened())
+            ticket = await held.enter_async_context(self._calls.place(row.id))
+            lease = await held.enter_async_context(self._residency.acquire(row.id))
             ticket.begin()
             if not isinstance(lease.value, Cloner):
                 raise EngineFailure(f"{row.id} says that it clones, and has no method for it")

@@ -35,6 +35,11 @@ class Outbox:
         self._held_bytes += _size(event)
         self._news.set()
 
+    @property
+    def fill(self) -> float:
+        """Audio that waits, as a share of the limit; 1 or more means that there is no room."""
+        return self._held_bytes / self._limit_bytes
+
     async def put(self, event: Event) -> None:
         """Add an event; wait only far beyond the limit."""
         await self._below(self._limit_bytes + LONGEST_SENTENCE_BYTES)

@@ -13,6 +13,7 @@ from services.voice.domain import (
     Audio,
     Cause,
     Degenerate,
+    Header,
     Latents,
     Order,
     Remedy,
@@ -34,10 +35,14 @@ from services.voice.text.normalise import Normaliser
 from services.voice.text.sentences import Splitter
 from services.voice.text.speakable import is_speakable
 from services.voice.threads import in_thread
+from services.voice.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 SEEDS = 2**32
+
+AHEAD = 0.5
+"""Share of the outbox's limit from which no passage is begun before its turn: its reader has enough to hear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +75,15 @@ class _Spoken:
 
 
 class Performance:
-    """Speaks one text. `rungs` are the attempts each sentence has, best first."""
+    """Speaks one text. `rungs` are the attempts each sentence has, best first; `header` is said in the first turn."""
 
     def __init__(
         self,
         order: Order,
         rungs: Sequence[Rung],
         *,
+        turns: Turns,
+        header: Header,
         splitter: Splitter,
         normaliser: Normaliser,
         inspect: Inspect,
@@ -89,6 +96,8 @@ class Performance:
     ) -> None:
         self._order = order
         self._rungs = rungs
+        self._turns = turns
+        self._header: Header | None = header
         self._splitter = splitter
         self._normaliser = normaliser
         self._inspect = inspect
@@ -114,7 +123,11 @@ class Performance:
         return self._playback.underruns
 
     async def run(self, parts: AsyncIterator[TextPart]) -> None:
-        """Speak all parts. Raises `OutputRejected` or `EngineFailure` when a sentence fails for good."""
+        """Speak all parts. Raises `OutputRejected` or `EngineFailure` when a sentence fails for good.
+
+        The first turn is taken at once, so that the engine is there when the text is. While text or room for audio is
+        waited for, there is none.
+        """
         script = Script(
             parts,
             splitter=self._splitter,
@@ -123,16 +136,36 @@ class Performance:
             watch=self._watch,
         )
         try:
-            while (passage := await script.next()) is not None:
-                self.characters += len(passage.sentence.text)
-                if is_speakable(passage.sentence.text):
-                    with self._watch.paused():
-                        await self._outbox.room()
-                    await self._speak(passage, script)
+            while not await self._turn(script) and await script.more():
+                with self._watch.paused():
+                    await self._outbox.room()
         finally:
-            await self._drop_preludes()
             await script.close()
         await self._send(self._chain.finish)
+
+    async def _turn(self, script: Script) -> bool:
+        """Speak for one turn, and return True at the end of the text."""
+        async with self._turns.take(self.characters) as turn:
+            if self._header is not None:
+                self._outbox.post(self._header)
+                self._header = None
+            try:
+                turn.finished = await self._speak_on(script)
+            finally:
+                await self._drop_preludes()
+        return turn.finished
+
+    async def _speak_on(self, script: Script) -> bool:
+        """Speak while there is text and room, and nobody else is to be heard; return True at the end of the text."""
+        while await script.at_hand() and self._outbox.fill < 1:
+            if (passage := await script.next()) is None:
+                return True
+            self.characters += len(passage.sentence.text)
+            if is_speakable(passage.sentence.text):
+                await self._speak(passage, script)
+            if self._turns.contended:
+                break
+        return False
 
     async def _speak(self, passage: Passage, script: Script) -> None:
         """Try until it is spoken or nothing is left to try."""
@@ -195,7 +228,12 @@ class Performance:
         self.sentences += utterance.ends_sentence
 
     def _begin_preludes(self, engine: Engine, speaker: Speaker, script: Script) -> None:
-        """Begin the next passages where the engine has places to spare: only once something is heard of this one."""
+        """Begin the next passages where the engine has places to spare: only once something is heard of this one.
+
+        What is begun is lost at the end of a turn, so none is where that is near.
+        """
+        if self._outbox.fill >= AHEAD or self._turns.contended:
+            return
         for passage in script.peek(speaker.capabilities.batch - 1):
             place = passage.sentence.offset
             if place not in self._preludes and is_speakable(passage.sentence.text):

@@ -48,13 +48,23 @@ class Script:
 
     async def next(self) -> Passage | None:
         """Return the next passage, None after the last. Raises what the text raises."""
-        while not self._at_hand and not self._draw():
+        return self._at_hand.popleft() if await self.more() else None
+
+    async def more(self) -> bool:
+        """Wait for the next passage; return False if there is none. Raises what the text raises."""
+        while not self._next_at_hand():
             if self._ended:
-                return None
+                return False
             with self._watch.paused():
                 await asyncio.wait([self._coming])
             self._open(self._coming.result())
-        return self._at_hand.popleft()
+        return True
+
+    async def at_hand(self) -> bool:
+        """Tell whether the next passage, or the end, is there. What has arrived but was not read yet is read."""
+        if not self._next_at_hand() and not self._ended:
+            await asyncio.sleep(0)
+        return self._next_at_hand() or self._ended
 
     def peek(self, count: int) -> Sequence[Passage]:
         """Return as many of the next passages, at most `count`, as can be had without waiting."""
@@ -69,6 +79,9 @@ class Script:
 
     async def _read(self) -> TextPart | None:
         return await anext(self._parts, None)
+
+    def _next_at_hand(self) -> bool:
+        return bool(self._at_hand) or self._draw()
 
     def _draw(self) -> bool:
         """Put one more passage at hand; return False if there is none without waiting."""

@@ -3,11 +3,9 @@
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 
 from servekit import tracing
-from servekit.admission import Admission
 from servekit.clock import Clock
 from servekit.residency import Residency
 from services.voice.audio.chain import Chain
@@ -35,6 +33,7 @@ from services.voice.stopwatch import Stopwatch
 from services.voice.text.languages import Languages
 from services.voice.text.normalise import Normaliser
 from services.voice.text.sentences import Splitter
+from services.voice.turns import Calls, Turns
 from services.voice.voices import VoiceBook
 
 
@@ -47,7 +46,7 @@ class Synthesize:
         capabilities: Mapping[str, Capabilities],
         book: VoiceBook,
         clones: Clones,
-        admission: Admission,
+        calls: Calls,
         residency: Residency[Engine],
         *,
         inspect: Inspect,
@@ -63,7 +62,7 @@ class Synthesize:
         self._capabilities = capabilities
         self._book = book
         self._clones = clones
-        self._admission = admission
+        self._calls = calls
         self._residency = residency
         self._inspect = inspect
         self._encoders = encoders
@@ -87,20 +86,27 @@ class Synthesize:
         return stream(partial(self._work, order, parts, characters), outbox)
 
     async def _work(self, order: Order, parts: AsyncIterator[TextPart], characters: int, outbox: Outbox) -> None:
-        request = Stopwatch(self._clock)
-        latents = await self._clones.latents(order.voice)
-        admitted = self._admission.admit(
-            order.model, work=characters, on_queued=lambda position, eta_s: outbox.post(Queued(position, eta_s))
-        )
-        loan = Loan(self._residency, lambda model, fraction: outbox.post(Loading(model, fraction)))
-        async with admitted as ticket, loan:
-            self._metrics.queue_wait_seconds.labels(order.model).observe(ticket.queued_s, tracing.exemplar())
-            self._took(order.model, "queue", ticket.queued_s)
-            await loan.engine(order.model)
-            self._took(order.model, "load", request.total_s - ticket.queued_s)
-            ticket.begin()
-            waited = _Waited(request, ticket.queued_s, request.total_s - ticket.queued_s)
-            await self._perform(order, parts, self._rungs(order, latents, loan), outbox, waited)
+        with self._calls.opened():
+            watch = Stopwatch(self._clock)
+            with watch.paused():
+                latents = await self._clones.latents(order.voice)
+            loan = Loan(self._residency, lambda model, fraction: outbox.post(Loading(model, fraction)))
+            turns = Turns(
+                self._calls,
+                loan,
+                order.model,
+                characters=characters,
+                watch=watch,
+                on_queued=lambda position, eta_s: outbox.post(Queued(position, eta_s)),
+                on_taken=partial(self._taken, order.model),
+            )
+            await self._perform(order, parts, self._rungs(order, latents, loan), turns, outbox, watch)
+
+    def _taken(self, model: str, queued_s: float, load_s: float) -> None:
+        """Note what a turn was waited for."""
+        self._metrics.queue_wait_seconds.labels(model).observe(queued_s, tracing.exemplar())
+        self._took(model, "queue", queued_s)
+        self._took(model, "load", load_s)
 
     def _rungs(self, order: Order, latents: Latents | None, loan: Loan) -> list[Rung]:
         """Return the attempts a sentence has: as asked, with the next seed, with the fallback engine."""
@@ -124,31 +130,42 @@ class Synthesize:
         order: Order,
         parts: AsyncIterator[TextPart],
         rungs: list[Rung],
+        turns: Turns,
         outbox: Outbox,
-        waited: "_Waited",
+        watch: Stopwatch,
     ) -> None:
         audio, can = order.audio, self._capabilities[order.model]
         rate = self._encoders.rate_for(audio.format, audio.sample_rate or can.sample_rate)
-        outbox.post(Header(audio.format, rate, order.voice.id, order.model, order.language))
-        encoder, watch = self._encoders.create(audio.format, rate), Stopwatch(self._clock)
+        encoder = self._encoders.create(audio.format, rate)
         chain = Chain(encoder, rate, volume=audio.volume, normalize=audio.normalize_loudness)
-        performance = self._performance(order, rungs, chain, outbox, watch)
+        header = Header(audio.format, rate, order.voice.id, order.model, order.language)
+        performance = self._performance(order, rungs, turns, header, chain, outbox, watch)
         adjustments = tuple(_adjustments(order, can, rate))
         try:
             await performance.run(parts)
         finally:  # what was spoken counts, also when the caller hangs up in its midst
-            summary = _summary(order, performance, chain.seconds, watch.work_s, waited, adjustments)
-            self._took(order.model, "speak", watch.total_s)
-            self._observe(summary, performance.underruns)
+            summary = _summary(order, performance, chain.seconds, watch, turns, adjustments)
+            if turns.begun_s is not None:
+                self._took(order.model, "speak", watch.total_s - turns.begun_s)
+                self._observe(summary, performance.underruns)
         outbox.post(summary)
 
     def _performance(
-        self, order: Order, rungs: list[Rung], chain: Chain, outbox: Outbox, watch: Stopwatch
+        self,
+        order: Order,
+        rungs: list[Rung],
+        turns: Turns,
+        header: Header,
+        chain: Chain,
+        outbox: Outbox,
+        watch: Stopwatch,
     ) -> Performance:
         language = self._languages.of(order.language)
         return Performance(
             order,
             rungs,
+            turns=turns,
+            header=header,
             splitter=Splitter(language, limit=self._catalog.get(order.model).limit(order.language)),
             normaliser=Normaliser(language),
             inspect=self._inspect,
@@ -177,35 +194,26 @@ class Synthesize:
             metrics.real_time_factor.labels(model).observe(summary.work_s / summary.audio_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _Waited:
-    """What a request waited for before its engine was there."""
-
-    request: Stopwatch
-    queued_s: float
-    load_s: float
-
-
 def _summary(
     order: Order,
     performance: Performance,
     audio_s: float,
-    work_s: float,
-    waited: _Waited,
+    watch: Stopwatch,
+    turns: Turns,
     adjustments: tuple[Adjustment, ...],
 ) -> Summary:
     return Summary(
         model=order.model,
         voice=order.voice.id,
         audio_s=audio_s,
-        first_audio_s=waited.queued_s + waited.load_s + performance.first_audio_s,
-        total_s=waited.request.total_s,
-        work_s=work_s,
+        first_audio_s=performance.first_audio_s,
+        total_s=watch.total_s,
+        work_s=watch.work_s,
         characters=performance.characters,
         sentences=performance.sentences,
         attempts=performance.attempts,
         audio_bytes=performance.audio_bytes,
-        stages=(("queue", waited.queued_s), ("load", waited.load_s), ("speak", work_s)),
+        stages=(("queue", turns.queued_s), ("load", turns.load_s), ("speak", watch.work_s)),
         adjustments=adjustments,
     )
 

@@ -62,10 +62,11 @@ async def test_the_next_request_is_served_after_all_processes_died(voice: "Voice
 
 
 async def test_a_full_queue_refuses_and_those_who_wait_are_told() -> None:
-    app = build(local(VoiceSettings, port=0, max_streams=1, queue_limit=1, stream_buffer_bytes=65536))
+    """The first has room for all of its audio, so it goes on although its reader does not."""
+    app = build(local(VoiceSettings, port=0, max_streams=1, queue_limit=1, stream_buffer_bytes=1024**3))
     async with serve(app) as channel:
         voice = VoiceServiceStub(channel)
-        first = voice.Synthesize(request(TEXT))
+        first = voice.Synthesize(request(TEXT * 20))
         await until(aiter(first), "chunk")
         second = aiter(voice.Synthesize(request("Second.")))
         assert (await until(second, "queued")).queued.position == 0

@@ -4,11 +4,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import numpy as np
 
+from servekit.admission import Admission
 from servekit.errors import EngineFailure
+from servekit.residency import Loaded, ModelSpec, OnProgress, Residency
+from servekit.worker import CancelToken
 from services.voice import catalog as catalogs
 from services.voice.catalog import Catalog, ModelRow
 from services.voice.domain import Piece, Roster, Samples, TextPart, Utterance, Voice
-from services.voice.ports import Capabilities
+from services.voice.loan import Loan
+from services.voice.ports import Capabilities, Engine
+from services.voice.stopwatch import Stopwatch
+from services.voice.turns import Calls, OnQueued, OnTaken, Turns
 from services.voice.voices import VoiceBook
 
 RATE = 22050
@@ -90,6 +96,51 @@ class ScriptedEngine:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class Shelf:
+    """Loads engines that need nothing."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+
+    async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Engine]:
+        self.loaded.append(model_id)
+        on_progress(1.0)
+        return Loaded(ScriptedEngine([tone(0.1)]), 1)
+
+    async def unload(self, value: Engine) -> None:
+        await value.close()
+
+
+def nothing(*_: object) -> None:
+    """Take no notice."""
+
+
+class Studio:
+    """Everything that calls share: places, and room for one engine of two."""
+
+    def __init__(self, *, capacity: int = 1, queue_limit: int = 9) -> None:
+        self.shelf = Shelf()
+        specs = [ModelSpec("robot", bytes=1), ModelSpec("spare", bytes=1)]
+        self.residency: Residency[Engine] = Residency(specs, self.shelf, budget_bytes=1)
+        self.admission = Admission(capacity=capacity, queue_limit=queue_limit)
+        self.calls = Calls(self.admission, most=capacity + queue_limit)
+
+    def turns(
+        self,
+        watch: Stopwatch,
+        model: str = "robot",
+        *,
+        characters: int = 0,
+        on_queued: OnQueued = nothing,
+        on_taken: OnTaken = nothing,
+    ) -> Turns:
+        """Return the turns of one more call."""
+        loan = Loan(self.residency, nothing)
+        return Turns(
+            self.calls, loan, model, characters=characters, watch=watch, on_queued=on_queued, on_taken=on_taken
+        )
 
 
 async def parts_of(*parts: TextPart) -> AsyncIterator[TextPart]:

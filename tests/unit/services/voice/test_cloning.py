@@ -19,6 +19,7 @@ from services.voice.cloning import MOST_CLIPS, Cloning, VoiceWanted
 from services.voice.domain import CannotClone, Clip, Latents, NotYours, TooManyVoices, UnknownVoice, VoiceTaken
 from services.voice.ports import Capabilities, Engine
 from services.voice.store import DiskVoices
+from services.voice.turns import Calls
 from tests.unit.services.voice.speaking import CAN, ScriptedEngine, babble, book, row, tone, voice
 
 GOOD = VoiceWanted("anna", "Anna", "", ("EN",), consent=True)
@@ -54,7 +55,7 @@ class Room:
             capabilities,
             book(voice(), voice("mimic"), rows=rows),
             self.clones,
-            Admission(capacity=1, queue_limit=1),
+            Calls(Admission(capacity=1, queue_limit=1), most=2),
             self.residency,
             read_clip=_read,
             threads=threads,

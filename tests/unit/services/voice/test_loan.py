@@ -5,26 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from servekit.residency import Loaded, ModelSpec, OnProgress, Residency
-from servekit.worker import CancelToken
+from servekit.residency import ModelSpec, Residency
 from services.voice.loan import Loan
 from services.voice.ports import Engine
-from tests.unit.services.voice.speaking import ScriptedEngine, tone
-
-
-class Shelf:
-    """Loads engines that need nothing."""
-
-    def __init__(self) -> None:
-        self.loaded: list[str] = []
-
-    async def load(self, model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Engine]:
-        self.loaded.append(model_id)
-        on_progress(1.0)
-        return Loaded(ScriptedEngine([tone(0.1)]), 1)
-
-    async def unload(self, value: Engine) -> None:
-        await value.close()
+from tests.unit.services.voice.speaking import Shelf
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from services.voice.domain import (
     Cause,
     Event,
     Flush,
+    Header,
     Order,
     Piece,
     Remedy,
@@ -32,17 +33,18 @@ from services.voice.domain import (
 )
 from services.voice.encoders.factory import Encoders
 from services.voice.metrics import VoiceMetrics
-from services.voice.outbox import Outbox
+from services.voice.outbox import Outbox, stream
 from services.voice.performance import Performance, Rung, Speaker
 from services.voice.ports import Capabilities
 from services.voice.stopwatch import Stopwatch
 from services.voice.text import languages
 from services.voice.text.normalise import Normaliser
 from services.voice.text.sentences import Splitter
-from tests.unit.services.voice.speaking import CAN, ScriptedEngine, parts_of, tone, voice
+from tests.unit.services.voice.speaking import CAN, ScriptedEngine, Studio, parts_of, tone, voice
 
 ENGLISH = languages.load().of("en")
 ORDER = Order("robot", voice(), "en", AudioConfig(AudioFormat.PCM_F32LE), seed=7, word_times=True)
+HEADER = Header(ORDER.audio.format, 22050, "robot/en", "robot", "en")
 SILENCE = np.zeros(11025, np.float32)
 NAN = np.full(100, np.nan, np.float32)
 
@@ -63,35 +65,42 @@ def speaker(engine: ScriptedEngine, can: Capabilities, model: str) -> Speaker:
 class Stage:
     """One performance and what came of it."""
 
-    def __init__(self, attempts: Sequence[Rung], order: Order = ORDER, clock: ManualClock | None = None) -> None:
+    def __init__(
+        self,
+        attempts: Sequence[Rung],
+        order: Order = ORDER,
+        clock: ManualClock | None = None,
+        *,
+        limit_bytes: int = 10**9,
+        studio: Studio | None = None,
+    ) -> None:
         self.registry = CollectorRegistry()
-        self.outbox = Outbox(limit_bytes=10**9, chunk_bytes=2**30)
+        self.outbox = Outbox(limit_bytes=limit_bytes, chunk_bytes=2**30)
+        self.studio = studio or Studio()
+        watch = Stopwatch(clock or ManualClock())
         self._codecs = ThreadPoolExecutor(1)
         self.performance = Performance(
             order,
             attempts,
+            turns=self.studio.turns(watch),
+            header=HEADER,
             splitter=Splitter(ENGLISH, limit=100),
             normaliser=Normaliser(ENGLISH),
             inspect=Inspector,
             chain=Chain(Encoders().create(order.audio.format, 22050), 22050),
             outbox=self.outbox,
             codecs=self._codecs,
-            watch=Stopwatch(clock or ManualClock()),
+            watch=watch,
             metrics=VoiceMetrics(self.registry),
             seed=order.seed or 0,
         )
 
     async def run(self, *parts: TextPart) -> list[Event]:
         try:
-            await self.performance.run(parts_of(*parts))
+            events = stream(lambda _: self.performance.run(parts_of(*parts)), self.outbox)
+            return [event async for event in events]
         finally:
-            self.outbox.end()
             self._codecs.shutdown()
-        return [event async for event in self._events()]
-
-    async def _events(self) -> AsyncIterator[Event]:
-        while (event := await self.outbox.take()) is not None:
-            yield event
 
 
 def audio(events: Sequence[Event]) -> "np.typing.NDArray[np.float32]":
@@ -338,3 +347,82 @@ async def test_who_hangs_up_ends_all_that_was_begun() -> None:
     with pytest.raises(asyncio.CancelledError):
         await work
     assert sum("begins" in line for line in engine.log) == sum("ends" in line for line in engine.log)
+
+
+async def until_free(stage: Stage) -> None:
+    """Wait until a newcomer could have the only place."""
+    async with asyncio.timeout(5), stage.studio.calls.place("robot"):
+        pass
+
+
+async def test_while_text_is_waited_for_others_may_speak() -> None:
+    more, engine = asyncio.Event(), ScriptedEngine([tone(0.1)])
+
+    async def slow() -> AsyncIterator[TextPart]:
+        yield "One. Tw"
+        await more.wait()
+        yield "o."
+
+    stage = Stage(rungs(engine))
+    work = asyncio.create_task(stage.performance.run(slow()))
+    assert await stage.outbox.take() == HEADER
+    await until_free(stage)
+    more.set()
+    await work
+    assert [each.text for each in engine.heard] == ["One. ", "Two."]
+
+
+async def test_the_header_does_not_wait_for_text() -> None:
+    async def silent() -> AsyncIterator[TextPart]:
+        await asyncio.Event().wait()
+        yield ""
+
+    stage = Stage(rungs(ScriptedEngine([tone(0.1)])))
+    work = asyncio.create_task(stage.performance.run(silent()))
+    assert await stage.outbox.take() == HEADER
+    await until_free(stage)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+
+async def test_while_a_reader_is_waited_for_others_may_speak() -> None:
+    spoken = asyncio.Semaphore(0)
+
+    class Counted(ScriptedEngine):
+        async def speak(self, utterance: Utterance) -> AsyncGenerator[Piece, None]:
+            async for piece in super().speak(utterance):
+                yield piece
+            spoken.release()
+
+    engine = Counted([tone(0.1)])
+    stage = Stage(rungs(engine), limit_bytes=1)
+    work = asyncio.create_task(stage.performance.run(parts_of("One. Two. Three.")))
+    assert await stage.outbox.take() == HEADER
+    for heard in range(1, 4):
+        await spoken.acquire()
+        await until_free(stage)
+        assert len(engine.heard) == heard
+        await stage.outbox.take()
+    await work
+
+
+async def test_who_waits_in_the_midst_of_his_text_is_let_in_after_a_sentence() -> None:
+    studio, texts = Studio(), ["One. Two. Three.", "Four. Five. Six."]
+    engine = ScriptedEngine([tone(0.1)])
+    stages = [Stage(rungs(engine), limit_bytes=1, studio=studio) for _ in texts]
+    works = [
+        asyncio.create_task(stage.performance.run(parts_of(text))) for stage, text in zip(stages, texts, strict=True)
+    ]
+    while not all(work.done() for work in works):
+        await asyncio.gather(
+            *(stage.outbox.take() for stage, work in zip(stages, works, strict=True) if not work.done())
+        )
+    assert [each.text.strip() for each in engine.heard] == ["One.", "Four.", "Two.", "Five.", "Three.", "Six."]
+
+
+async def test_nothing_is_begun_ahead_for_a_reader_who_has_enough() -> None:
+    engine = BatchingEngine([tone(0.1), tone(0.1)])
+    events = await Stage(rungs(engine, can=BATCHING), limit_bytes=10_000).run("One. Two. Three.")
+    assert len(audio(events)) == 6 * len(tone(0.1))
+    assert not engine.early.is_set()
