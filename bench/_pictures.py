@@ -1,6 +1,6 @@
 """An image server without a device. `python -m bench._pictures` prints its address.
 
-A request names the events of progress as its steps, and the milliseconds between two of them as its guidance; 0 makes a
+A request names the events of progress as its steps, and the milliseconds between two of them as its seed; 0 makes a
 picture that is ready at once.
 It speaks the real protos on the real runtime, so that what is measured in front of it is all there is to measure.
 """
@@ -36,8 +36,8 @@ class Pictures(image_service_pb2_grpc.ImageServiceServicer):
     async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:
         """Stream a picture."""
         for step in range(request.steps):
-            if request.guidance:
-                await asyncio.sleep(request.guidance / 1000)
+            if request.seed:
+                await asyncio.sleep(request.seed / 1000)
             yield Event(progress=types_pb2.Progress(step=step + 1, total=request.steps))
         digest = hashlib.sha256(_PICTURE).hexdigest()
         yield Event(image=image_service_pb2.ImageHeader(size_bytes=len(_PICTURE), sha256=digest))

@@ -38,7 +38,7 @@ class Kind:
     told: str
     events: int
     """Of progress."""
-    every_ms: float
+    every_ms: int
     rounds: int = 100
     aim: str = ""
 
@@ -99,7 +99,7 @@ def _figures(rounds: list[list[Stream]], kind: Kind) -> list[Figure]:
 
 async def _stream(stub: "ImageServiceAsyncStub", kind: Kind) -> Stream:
     prompt = "a red house by the sea"
-    request = image_service_pb2.GenerateRequest(prompt=prompt, model="ready", steps=kind.events, guidance=kind.every_ms)
+    request = image_service_pb2.GenerateRequest(prompt=prompt, model="ready", steps=kind.events, seed=kind.every_ms)
     began = time.perf_counter()
     events = [event async for event in stub.Generate(request, timeout=_TIMEOUT_S)]
     seconds = time.perf_counter() - began
