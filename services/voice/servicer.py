@@ -15,6 +15,7 @@ from services.voice.clones import Clones
 from services.voice.cloning import Cloning
 from services.voice.domain import TextPart, Voice
 from services.voice.synthesize import Synthesize
+from services.voice.text.speakable import NOTHING_TO_SPEAK, is_speakable
 from services.voice.voices import VoiceBook
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -98,11 +99,15 @@ async def _only(text: str) -> AsyncGenerator[TextPart, None]:
 
 
 async def _parts(requests: AsyncIterator[wire.SynthesizeStreamRequest]) -> AsyncGenerator[TextPart, None]:
-    """Yield the text of a stream. Raises `InvalidRequest`, also if there was none."""
-    characters = 0
+    """Yield the text of a stream. Raises `InvalidRequest`, also at its end if there was nothing to speak."""
+    characters, speakable = 0, False
     async for request in requests:
         part = convert.text_part(request)
-        characters += len(part) if isinstance(part, str) else 0
+        if isinstance(part, str):
+            characters += len(part)
+            speakable = speakable or is_speakable(part)
         yield part
     if not characters:
         raise InvalidRequest([Violation("text", "is required: the stream ended without any")])
+    if not speakable:
+        raise InvalidRequest([Violation("text", NOTHING_TO_SPEAK)])

@@ -77,6 +77,8 @@ async def test_waiting_for_text_is_no_work(voice: "VoiceServiceAsyncStub") -> No
         ([Request(text="text first")], ["config"]),
         ([], ["config"]),
         ([Request(config=config())], ["text"]),
+        ([Request(config=config()), Request(text="...")], ["text"]),
+        ([Request(config=config()), Request(text=" "), FLUSH, Request(text="\n")], ["text"]),
         ([Request(config=config()), Request(config=config())], ["config"]),
         ([Request(config=config()), Request()], ["part"]),
         ([Request(config=config()), Request(text="x" * 10_001)], ["text"]),
