@@ -10,6 +10,7 @@ from functools import partial
 from servekit.errors import Cancelled, EngineFailure, OutputRejected, ServingError
 from services.voice.audio.chain import Chain
 from services.voice.domain import (
+    Adjustment,
     Audio,
     Cause,
     Degenerate,
@@ -55,6 +56,9 @@ class Speaker:
     voice: Voice
     latents: Latents | None = None
 
+
+_NO_WORD = ".,;:!?…"
+"""What follows an emoji when espeak announces the second half of its name as a word of its own."""
 
 Rung = tuple[Remedy | None, Speaker]
 """What changes (nothing at first), and who speaks then."""
@@ -113,6 +117,9 @@ class Performance:
         self._spoken_s = 0.0
         self.characters = 0
         self.sentences = 0
+        self.adjustments: tuple[Adjustment, ...] = ()
+        self._within_sentence = False
+        """True if something was spoken of a sentence that has not ended."""
         self.attempts = 1
         self.audio_bytes = 0
         self.first_audio_s = 0.0
@@ -141,6 +148,7 @@ class Performance:
                     await self._outbox.room()
         finally:
             await script.close()
+        self._end_sentence()
         await self._send(self._chain.finish)
 
     async def _turn(self, script: Script) -> bool:
@@ -160,12 +168,24 @@ class Performance:
         while await script.at_hand() and self._outbox.fill < 1:
             if (passage := await script.next()) is None:
                 return True
-            self.characters += len(passage.sentence.text)
-            if is_speakable(passage.sentence.text):
-                await self._speak(passage, script)
+            await self._perform(passage, script)
             if self._turns.contended:
                 break
         return False
+
+    async def _perform(self, passage: Passage, script: Script) -> None:
+        self.characters += passage.characters
+        self.adjustments += passage.adjustments
+        if is_speakable(passage.sentence.text):
+            await self._speak(passage, script)
+            self._within_sentence = True
+        if passage.sentence.complete:
+            self._end_sentence()
+
+    def _end_sentence(self) -> None:
+        """Count the sentence, in as many passages as it came, if anything of it was spoken."""
+        self.sentences += self._within_sentence
+        self._within_sentence = False
 
     async def _speak(self, passage: Passage, script: Script) -> None:
         """Try until it is spoken or nothing is left to try."""
@@ -225,7 +245,6 @@ class Performance:
                     self._begin_preludes(engine, state.heard, script)
         await self._hear(state, inspector.finish()[skip:], speaker)
         await self._send(self._chain.end_sentence)
-        self.sentences += utterance.ends_sentence
 
     def _begin_preludes(self, engine: Engine, speaker: Speaker, script: Script) -> None:
         """Begin the next passages where the engine has places to spare: only once something is heard of this one.
@@ -255,7 +274,8 @@ class Performance:
 
     async def _announce(self, state: _Spoken, word: Word) -> None:
         start, end = state.passage.normalised.span(word.offset, word.offset + word.length)
-        if not self._order.word_times or start < state.words_to:
+        written = state.passage.sentence.text[start:end]
+        if not self._order.word_times or start < state.words_to or not written.strip().strip(_NO_WORD):
             return
         state.words_to = end
         await self._put(WordSpoken(state.passage.sentence.offset + start, end - start, state.begins_s + word.start_s))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from servekit.worker import outlast
-from services.voice.domain import TextPart
+from services.voice.domain import Adjustment, TextPart
 from services.voice.stopwatch import Stopwatch
-from services.voice.text.normalise import Normalised, Normaliser, unchanged
+from services.voice.text import ssml
+from services.voice.text.normalise import Normalised, Normaliser
 from services.voice.text.sentences import Sentence, Splitter, halves
 
 
@@ -19,6 +20,10 @@ class Passage:
 
     sentence: Sentence
     normalised: Normalised
+    characters: int
+    """Characters that are spoken, without markup."""
+    adjustments: tuple[Adjustment, ...] = ()
+    """What is spoken otherwise than it was written."""
 
 
 class Script:
@@ -107,11 +112,12 @@ class Script:
     def _fitting(self, sentence: Sentence) -> Iterator[Passage]:
         """Yield a sentence with its speakable form, in pieces if that form is longer than the engine takes."""
         if self._ssml:
-            yield Passage(sentence, unchanged(sentence.text))
+            document = ssml.document(sentence.text)
+            yield Passage(sentence, document.text, document.characters, document.adjustments)
             return
         normalised = self._normaliser(sentence.text)
         if len(normalised.text) <= self._splitter.limit or len(sentence.text) < 2:
-            yield Passage(sentence, normalised)
+            yield Passage(sentence, normalised, len(sentence.text))
             return
         for half in halves(sentence):
             yield from self._fitting(half)

@@ -214,17 +214,16 @@ def _summary(
         attempts=performance.attempts,
         audio_bytes=performance.audio_bytes,
         stages=(("queue", turns.queued_s), ("load", turns.load_s), ("speak", watch.work_s)),
-        adjustments=adjustments,
+        adjustments=adjustments + performance.adjustments,
     )
 
 
 def _adjustments(order: Order, can: Capabilities, rate: int) -> list[Adjustment]:
     """Return what is done otherwise than asked."""
     audio, found = order.audio, list[Adjustment]()
-    wanted_rate = audio.sample_rate or can.sample_rate
-    if rate != wanted_rate:
-        reason = f"{audio.format.name} does not know {wanted_rate} Hz"
-        found.append(Adjustment("config.audio.sample_rate", str(wanted_rate), str(rate), reason))
+    if audio.sample_rate not in (None, rate):
+        reason = f"{audio.format.name} does not know {audio.sample_rate} Hz"
+        found.append(Adjustment("config.audio.sample_rate", str(audio.sample_rate), str(rate), reason))
     for name, value, able in (("rate", audio.rate, can.rate), ("pitch", audio.pitch, can.pitch)):
         if value != 1.0 and not able:
             found.append(Adjustment(f"config.audio.{name}", f"{value:g}", "1", f"{order.model} cannot change it"))

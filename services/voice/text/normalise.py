@@ -7,7 +7,7 @@ out here: invisible characters, markup of chat texts, the scheme of addresses, d
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -22,6 +22,9 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"!{2,}", "!"),
     (r"\?{2,}", "?"),
 )
+
+Stretch = tuple[str, int, int, bool]
+"""What is read, where what it stands for begins and ends, and whether it is unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +71,9 @@ class Normaliser:
 
     def __call__(self, text: str) -> Normalised:
         """Return the speakable form of `text`."""
-        stretches = [stretch for stretch in self._stretches(text) if stretch[0]]
-        stretches.append(("", len(text), len(text), False))
-        starts = accumulate((len(piece) for piece, *_ in stretches[:-1]), initial=0)
-        pieces, origins, ends, copied = zip(*stretches, strict=True)
-        return Normalised("".join(pieces), tuple(starts), origins, ends, copied)
+        return joined(self._stretches(text), len(text))
 
-    def _stretches(self, text: str) -> Iterator[tuple[str, int, int, bool]]:
-        """Yield what is read, where what it stands for begins and ends, and whether it is unchanged."""
+    def _stretches(self, text: str) -> Iterator[Stretch]:
         done = 0
         for match in self._pattern.finditer(text):
             yield text[done : match.start()], done, match.start(), True
@@ -92,6 +90,10 @@ class Normaliser:
         return _RULES[int(name.removeprefix("rule"))][1]
 
 
-def unchanged(text: str) -> Normalised:
-    """Return a text as its own speakable form."""
-    return Normalised(text, (0,), (0,), (len(text),), (True,))
+def joined(stretches: Iterable[Stretch], length: int) -> Normalised:
+    """Return the speakable form that the stretches of a text of this length make."""
+    kept = [stretch for stretch in stretches if stretch[0]]
+    kept.append(("", length, length, False))
+    starts = accumulate((len(piece) for piece, *_ in kept[:-1]), initial=0)
+    pieces, origins, ends, copied = zip(*kept, strict=True)
+    return Normalised("".join(pieces), tuple(starts), origins, ends, copied)

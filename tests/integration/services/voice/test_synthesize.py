@@ -73,9 +73,11 @@ async def test_raw_formats_have_samples_only(voice: "VoiceServiceAsyncStub", aud
 
 
 async def test_a_rate_the_format_does_not_know_is_reported(voice: "VoiceServiceAsyncStub") -> None:
-    found = await heard(voice.Synthesize(request("Hi.", {"format": voice_pb2.AUDIO_FORMAT_OGG_OPUS})))
-    (change,) = found.summary.adjustments
+    opus = {"format": voice_pb2.AUDIO_FORMAT_OGG_OPUS}
+    (change,) = (await heard(voice.Synthesize(request("Hi.", opus | {"sample_rate": 22050})))).summary.adjustments
     assert (change.field, change.requested, change.used) == ("config.audio.sample_rate", "22050", "24000")
+    unasked = await heard(voice.Synthesize(request("Hi.", opus)))
+    assert (unasked.header.sample_rate, list(unasked.summary.adjustments)) == (24000, [])
 
 
 @pytest.mark.parametrize("audio_format", ["WAV", "FLAC", "OGG_OPUS", "MP3"])
@@ -115,6 +117,25 @@ async def test_loudness_is_brought_to_the_target(voice: "VoiceServiceAsyncStub")
 async def test_ssml(voice: "VoiceServiceAsyncStub") -> None:
     found = await heard(voice.Synthesize(request('<speak>Hello <break time="3s"/> there</speak>', ssml=True)))
     assert found.summary.audio_seconds > 3.5
+
+
+@pytest.mark.parametrize("time", ["1000s", "10000s", "9999999s", "99999999999999999999s"])
+async def test_a_break_lasts_ten_seconds_at_most(voice: "VoiceServiceAsyncStub", time: str) -> None:
+    text = f'<speak>Hello <break time="{time}"/> there</speak>'
+    found = await heard(voice.Synthesize(request(text, ssml=True, word_times=True)))
+    assert found.summary.audio_seconds == pytest.approx(11, abs=0.5)
+    assert [(each.field, each.used) for each in found.summary.adjustments] == [("text", "10s")]
+    assert found.summary.characters == len("Hello there")
+    assert [text[each.text_offset : each.text_offset + each.text_length] for each in found.words] == ["Hello", "there"]
+
+
+async def test_twenty_thousand_letters_are_one_sentence(voice: "VoiceServiceAsyncStub") -> None:
+    assert (await heard(voice.Synthesize(request("a" * 20_000)))).summary.sentences == 1
+
+
+async def test_an_emoji_is_one_word(voice: "VoiceServiceAsyncStub") -> None:
+    found = await heard(voice.Synthesize(request("🌍 Hello 🌍", word_times=True)))
+    assert [(each.text_offset, each.text_length) for each in found.words] == [(0, 1), (2, 5), (8, 1)]
 
 
 async def test_the_voice_of_a_language(voice: "VoiceServiceAsyncStub") -> None:
@@ -171,6 +192,8 @@ async def test_cancelling_mid_stream_frees_everything(
     [
         ("", {}, ["text"]),
         ("x" * 200_001, {}, ["text"]),
+        ("...", {}, ["text"]),
+        (" \n ", {}, ["text"]),
         ("a\0b", {"language": "?"}, ["text", "config.language"]),
         ("Hi", {"language": "xx-yy"}, ["config.language"]),
         ("Hi", {"audio": {"sample_rate": 1, "rate": 7.0}}, ["config.audio.sample_rate", "config.audio.rate"]),

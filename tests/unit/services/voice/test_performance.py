@@ -157,6 +157,39 @@ async def test_a_word_that_stands_for_several_is_announced_once() -> None:
     assert [each.offset for each in events if isinstance(each, WordSpoken)] == [0]
 
 
+async def test_what_is_announced_after_a_word_and_is_none_is_left_out() -> None:
+    """An engine may announce the second half of an emoji's name where the blank or the full stop after it stands."""
+    engine = ScriptedEngine([Word(0, 1, 0.0), Word(1, 1, 0.1), Word(2, 1, 0.2), Word(3, 1, 0.3), tone(0.5)])
+    events = await Stage(rungs(engine)).run("🌍 🌍.")
+    assert [each.offset for each in events if isinstance(each, WordSpoken)] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("x" * 300, 1),
+        ("x" * 350, 1),
+        (f"{'x' * 200}{'.' * 100}", 1),
+        (f"{'x' * 350}. And one more.", 2),
+        ("One. Two", 2),
+        ("One. …", 1),
+    ],
+)
+async def test_a_sentence_in_several_passages_is_one(text: str, sentences: int) -> None:
+    stage = Stage(rungs(ScriptedEngine([tone(0.1)])))
+    await stage.run(text)
+    assert (stage.performance.sentences, stage.performance.characters) == (sentences, len(text))
+
+
+async def test_a_long_break_is_shortened_and_told() -> None:
+    engine = ScriptedEngine([tone(0.1)])
+    stage = Stage(rungs(engine), replace(ORDER, ssml=True))
+    await stage.run('<speak>One <break time="1000s"/> two</speak>')
+    assert [each.text for each in engine.heard] == ['<speak>One <break time="10000ms"/> two</speak>']
+    assert [each.used for each in stage.performance.adjustments] == ["10s"]
+    assert stage.performance.characters == len("One two")
+
+
 @pytest.mark.parametrize(
     ("bad", "cause"), [([SILENCE], Cause.SILENT), ([NAN], Cause.NON_FINITE), (["x"], Cause.ENGINE_FAILURE)]
 )

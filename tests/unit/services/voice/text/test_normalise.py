@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.voice.text import languages
-from services.voice.text.normalise import Normaliser, unchanged
+from services.voice.text.normalise import Normaliser
 
 LANGUAGES = languages.load()
 
@@ -55,7 +55,3 @@ def test_a_word_that_replaces_something_comes_from_all_of_it() -> None:
     result = Normaliser(LANGUAGES.of("en"))(text)
     start = result.text.index("example")
     assert text[slice(*result.span(start, start + 7))] == "e.g."
-
-
-def test_unchanged_text_comes_from_itself() -> None:
-    assert unchanged("some text").span(5, 9) == (5, 9)
