@@ -42,8 +42,12 @@ class Outbox:
 
     async def put(self, event: Event) -> None:
         """Add an event; wait only far beyond the limit."""
-        await self._below(self._limit_bytes + LONGEST_SENTENCE_BYTES)
+        await self.bearable()
         self.post(event)
+
+    async def bearable(self) -> None:
+        """Wait until there is no more audio than the limit and a sentence."""
+        await self._below(self._limit_bytes + LONGEST_SENTENCE_BYTES)
 
     async def room(self) -> None:
         """Wait until there is less audio than the limit."""

@@ -1,5 +1,6 @@
 """One request's way from text to bytes, sentence by sentence, with a second and a third try where output is bad."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 SEEDS = 2**32
 
+PATIENCE_S = 10.0
+"""Seconds that a passage beyond all measure waits for its reader before it gives up place and engine half-way."""
 AHEAD = 0.5
 """Share of the outbox's limit from which no passage is begun before its turn: its reader has enough to hear."""
 
@@ -64,6 +67,10 @@ Rung = tuple[Remedy | None, Speaker]
 """What changes (nothing at first), and who speaks then."""
 
 
+class _Halted(Exception):
+    """A passage waits half-way for its reader, and is gone on with in another turn."""
+
+
 @dataclass(slots=True)
 class _Spoken:
     """A passage while it is being spoken: what of it is out already."""
@@ -74,6 +81,8 @@ class _Spoken:
     heard: Speaker | None = None
     """Whose samples are out."""
     samples_out: int = 0
+    patience_s: float = PATIENCE_S
+    """Seconds that its reader may still be waited for before it is halted."""
     words_to: int = 0
     """End of the last word that was announced, in the passage as it was written."""
 
@@ -114,6 +123,7 @@ class Performance:
         self._preludes: dict[int, Prelude] = {}
         """Passages that were begun before their turn, by where they stand in the text."""
         self._playback = Playback()
+        self._halted: _Spoken | None = None
         self._spoken_s = 0.0
         self.characters = 0
         self.sentences = 0
@@ -143,7 +153,7 @@ class Performance:
             watch=self._watch,
         )
         try:
-            while not await self._turn(script) and await script.more():
+            while not await self._turn(script) and (self._halted or await script.more()):
                 with self._watch.paused():
                     await self._outbox.room()
         finally:
@@ -165,21 +175,32 @@ class Performance:
 
     async def _speak_on(self, script: Script) -> bool:
         """Speak while there is text and room, and nobody else is to be heard; return True at the end of the text."""
-        while await script.at_hand() and self._outbox.fill < 1:
-            if (passage := await script.next()) is None:
+        while (self._halted or await script.at_hand()) and self._outbox.fill < 1:
+            state, self._halted = self._halted or await self._next(script), None
+            if state is None:
                 return True
-            await self._perform(passage, script)
+            try:
+                await self._perform(state, script)
+            except _Halted:
+                self._halted = state
             if self._turns.contended:
                 break
         return False
 
-    async def _perform(self, passage: Passage, script: Script) -> None:
+    async def _next(self, script: Script) -> _Spoken | None:
+        if (passage := await script.next()) is None:
+            return None
         self.characters += passage.characters
         self.adjustments += passage.adjustments
-        if is_speakable(passage.sentence.text):
-            await self._speak(passage, script)
+        return _Spoken(passage, self._spoken_s)
+
+    async def _perform(self, state: _Spoken, script: Script) -> None:
+        """Speak what is left of a passage, if there is anything to speak."""
+        sentence = state.passage.sentence
+        if is_speakable(sentence.text):
+            await self._speak(state, script)
             self._within_sentence = True
-        if passage.sentence.complete:
+        if sentence.complete:
             self._end_sentence()
 
     def _end_sentence(self) -> None:
@@ -187,17 +208,17 @@ class Performance:
         self.sentences += self._within_sentence
         self._within_sentence = False
 
-    async def _speak(self, passage: Passage, script: Script) -> None:
-        """Try until it is spoken or nothing is left to try."""
-        state = _Spoken(passage, self._spoken_s)
+    async def _speak(self, state: _Spoken, script: Script) -> None:
+        """Try until it is spoken or nothing is left to try. Raises `_Halted`."""
         causes: list[Cause] = []
+        state.patience_s = PATIENCE_S
         for remedy, speaker in self._rungs:
             if not _may_go_on(state, speaker, causes):
                 continue
-            if remedy is not None:
+            if remedy is not None and causes:
                 await self._retry(causes[-1], remedy, len(causes))
             try:
-                await self._attempt(state, speaker, self._utterance(passage, speaker, len(causes)), script)
+                await self._attempt(state, speaker, self._utterance(state.passage, speaker, len(causes)), script)
             except Degenerate as degenerate:
                 causes.append(degenerate.cause)
             except ServingError as failure:
@@ -241,10 +262,23 @@ class Performance:
                     fresh = self._chain.smooth(fresh, speaker.capabilities.sample_rate)
                 skip = max(0, skip - len(heard))
                 await self._hear(state, fresh, speaker)
+                if speaker.capabilities.repeatable:
+                    await self._bear(state)
                 if state.heard is self._rungs[0][1]:
                     self._begin_preludes(engine, state.heard, script)
         await self._hear(state, inspector.finish()[skip:], speaker)
         await self._send(self._chain.end_sentence)
+
+    async def _bear(self, state: _Spoken) -> None:
+        """Wait for the reader of a passage beyond all measure, but not for long: it can be taken up again later."""
+        began_s = self._watch.total_s
+        try:
+            async with asyncio.timeout(state.patience_s):
+                with self._watch.paused():
+                    await self._outbox.bearable()
+        except TimeoutError:
+            raise _Halted from None
+        state.patience_s -= self._watch.total_s - began_s
 
     def _begin_preludes(self, engine: Engine, speaker: Speaker, script: Script) -> None:
         """Begin the next passages where the engine has places to spare: only once something is heard of this one.
@@ -316,4 +350,5 @@ def _may_go_on(state: _Spoken, speaker: Speaker, causes: Sequence[Cause]) -> boo
     """What has been heard cannot be taken back: then only an engine that says the same again may take over."""
     if state.heard is None:
         return True
-    return speaker is state.heard and speaker.capabilities.repeatable and causes[-1] is Cause.ENGINE_FAILURE
+    broke_off = not causes or causes[-1] is Cause.ENGINE_FAILURE
+    return speaker is state.heard and speaker.capabilities.repeatable and broke_off

@@ -11,6 +11,7 @@ import pytest
 
 from atelier.voice.v1 import voice_service_pb2 as wire
 from servekit.testing import local, serve
+from services.voice import performance
 from services.voice.bootstrap import build
 from services.voice.settings import VoiceSettings
 from tests.integration.services.voice.client import config, heard, reason, request, until, until_idle
@@ -34,8 +35,9 @@ async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
 
 async def idle(voice: "VoiceServiceAsyncStub", kind: str, calls: AsyncExitStack) -> None:
     """Leave a call without anything to do."""
-    if kind == "unread":
-        unread = voice.Synthesize(request(LONG))
+    if kind in ("unread", "unread document"):
+        document = kind == "unread document"
+        unread = voice.Synthesize(request(f"<speak>{LONG}</speak>" if document else LONG, ssml=document))
         calls.callback(unread.cancel)
         await until(aiter(unread), "audio")
         return
@@ -47,8 +49,11 @@ async def idle(voice: "VoiceServiceAsyncStub", kind: str, calls: AsyncExitStack)
     await until(aiter(stream), "audio")
 
 
-@pytest.mark.parametrize("kind", ["unread", "config only", "half a sentence"])
-async def test_idle_calls_hold_up_nobody(voice: "VoiceServiceAsyncStub", kind: str) -> None:
+@pytest.mark.parametrize("kind", ["unread", "unread document", "config only", "half a sentence"])
+async def test_idle_calls_hold_up_nobody(
+    voice: "VoiceServiceAsyncStub", kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(performance, "PATIENCE_S", 0.1)
     async with AsyncExitStack() as calls, asyncio.timeout(20):
         for _ in range(PLACES + 1):
             await idle(voice, kind, calls)

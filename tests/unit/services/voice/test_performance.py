@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from servekit.errors import EngineFailure, ModelUnavailable, OutputRejected
 from servekit.testing import ManualClock
+from services.voice import outbox, performance
 from services.voice.audio.chain import Chain
 from services.voice.checks.audio import Inspector
 from services.voice.domain import (
@@ -438,6 +439,26 @@ async def test_while_a_reader_is_waited_for_others_may_speak() -> None:
         assert len(engine.heard) == heard
         await stage.outbox.take()
     await work
+
+
+async def test_a_passage_beyond_all_measure_gives_up_its_place_half_way_and_is_taken_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(performance, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(outbox, "LONGEST_SENTENCE_BYTES", 10_000)
+    engine = ScriptedEngine([tone(0.1)] * 9)
+    stage = Stage(rungs(engine, can=replace(CAN, repeatable=True)), limit_bytes=10_000)
+    work = asyncio.create_task(stage.performance.run(parts_of("One.")))
+    work.add_done_callback(lambda _: stage.outbox.end())
+    assert await stage.outbox.take() == HEADER
+    await until_free(stage)
+    assert engine.stopped == 1
+    events = list[Event]()
+    while (event := await stage.outbox.take()) is not None:
+        events.append(event)
+    await work
+    assert np.allclose(audio(events), np.concatenate([tone(0.1)] * 9), atol=0.03)
+    assert (stage.performance.sentences, stage.performance.attempts, retries(events)) == (1, 1, [])
 
 
 async def test_who_waits_in_the_midst_of_his_text_is_let_in_after_a_sentence() -> None:
