@@ -88,7 +88,7 @@ async def test_the_rest_is_served_while_one_model_cannot_be_had(start: Start) ->
 async def test_a_deadline_that_cannot_be_met_is_refused_before_any_work(client: Client) -> None:
     await client.generate(steps=50)
     steps = client.metric("imagegen_steps_total", model="tiny_flux")
-    long = {"steps": 50, "count": 8, "width": 64, "height": 64}
+    long: dict[str, Any] = {"steps": 50, "count": 8, "width": 64, "height": 64}
     [planned] = (await client.generate(**long, dry_run=True)).of("plan")
     message = image_service_pb2.GenerateRequest(prompt="a", **long)
 
