@@ -1,7 +1,8 @@
 """imagegen with the bundled model: as a server of its own, and its engine with nothing around it.
 
 `python -m bench._imagegen THREADS` serves with continuous batching and prints the address; with a second argument
-`whole` the same server batches whole pictures: who comes while a batch is under way waits for its end.
+`whole` the same server batches whole pictures, as a diffusers pipeline does: all of a batch take equally many steps,
+and who comes while it is under way waits for its end.
 """
 
 import asyncio
@@ -29,7 +30,8 @@ MODEL = "sketch"
 WIDTH = 8
 """Pictures that share a forward pass at most."""
 CLIENTS = 16
-PROMPT = "a red boat on a blue lake"
+_RUNNING = 64
+"""Requests that the batcher may choose among."""
 
 
 def patient() -> None:
@@ -56,10 +58,15 @@ class Kind:
     """Above 1 there is a second pass: twice the arithmetic."""
 
 
+def prompt(seed: int) -> str:
+    """Return a prompt that no other seed has, so that nothing kept from another picture helps."""
+    return f"a red boat on a blue lake, {seed}"
+
+
 def request(seed: int, kind: Kind) -> image_service_pb2.GenerateRequest:
     """Return a request for one picture."""
     return image_service_pb2.GenerateRequest(
-        prompt=PROMPT,
+        prompt=prompt(seed),
         model=MODEL,
         seed=seed,
         steps=kind.steps,
@@ -93,8 +100,9 @@ class Direct:
 
         plan = plan_device(threads=threads)
         torch.set_num_threads(plan.threads)
-        row = reading.load(families=registry.FAMILIES).get(MODEL)
-        models_dir = ImagegenSettings.model_fields["models_dir"].default
+        settings = ImagegenSettings()
+        row = reading.load(settings.catalog_file, families=registry.FAMILIES).get(MODEL)
+        models_dir = settings.models_dir
         folders = Folders(row.id, row.place, models_dir / row.source, {})
         steps = load_pipeline(folders, device=plan.device, dtype_name="float32", on_progress=lambda _: None)
         self.engine = registry.build(Parts(row, end(steps), lambda name: models_dir / name, WIDTH))
@@ -106,7 +114,8 @@ class Direct:
         from services.imagegen.domain import Job
 
         jobs = [
-            Job(PROMPT, "", kind.side, kind.side, steps=kind.steps, guidance=kind.guidance, seed=seed) for seed in seeds
+            Job(prompt(seed), "", kind.side, kind.side, steps=kind.steps, guidance=kind.guidance, seed=seed)
+            for seed in seeds
         ]
         states = [self.engine.prepare(job) for job in jobs]
         while states[0].done < states[0].total:
@@ -137,14 +146,20 @@ async def _serve(threads: int, *, whole: bool) -> None:
     from services.imagegen.settings import ImagegenSettings
 
     class WholePictures(batching.Batcher):
-        """Takes nobody in while pictures are under way."""
+        """Takes nobody in while pictures are under way, then whoever wants as many steps as who waited longest."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._waiting: list[batching.Entry] = []
 
         def _join_and_leave(self) -> None:
-            waiting = []
-            if self._active:
-                waiting, self._inbox = list(self._inbox), type(self._inbox)()
+            while self._inbox:
+                self._waiting.append(self._inbox.popleft())
+            if not self._active:
+                alike = [each for each in self._waiting if each.job.steps == self._waiting[0].job.steps]
+                self._active = alike[:WIDTH]
+                self._waiting = [each for each in self._waiting if each not in self._active]
             super()._join_and_leave()
-            self._inbox.extend(waiting)
 
     if whole:
         patch.object(loader, "Batcher", WholePictures).start()
@@ -155,7 +170,7 @@ async def _serve(threads: int, *, whole: bool) -> None:
         warm=(MODEL,),
         threads=threads,
         max_batch=WIDTH,
-        max_running=CLIENTS,
+        max_running=_RUNNING,
         queue_limit=1000,
     )
     async with build(settings, CollectorRegistry()).serving() as address:

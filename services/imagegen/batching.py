@@ -60,9 +60,9 @@ class Entry:
         known = self.stages.get(name, Stage(name, began, began, 0.0))
         self.stages[name] = replace(known, ended=ended, seconds=known.seconds + ended - began)
 
-    def rank(self) -> tuple[int, int, int]:
-        """Order of steps, largest first: aged priority, then who waited longest, then who came first."""
-        return (self.priority + self.waited // AGEING, self.waited, -self.arrival)
+    def urgency(self) -> int:
+        """Priority, raised by every `AGEING` steps of others."""
+        return self.priority + self.waited // AGEING
 
     def key(self) -> Hashable:
         """States with equal keys may share a forward pass."""
@@ -70,13 +70,17 @@ class Entry:
 
 
 def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int]) -> list[Entry]:
-    """Return the pictures of the next step: the one whose turn it is, and those that can join it, `limit(key)` in all.
+    """Return the pictures of the next step, all of one key, `limit(key)` at most.
 
-    A picture that is passed over ages, so among n pictures each gets a step at least every 3 * AGEING + n steps.
+    Kinds of pictures take turns: next is that of the most urgent picture, among equals of the one that waited longest.
+    Of that kind the most urgent go, then who came first: if all took turns, all would be done last.
+
+    A picture that is passed over ages, and each step takes one of the most urgent, so among n pictures each gets a step
+    at least every 3 * AGEING + n steps.
     """
-    ranked = sorted(entries, key=Entry.rank, reverse=True)
-    key = ranked[0].key()
-    return [each for each in ranked if each.key() == key][: limit(key)]
+    key = max(entries, key=lambda each: (each.urgency(), each.waited, -each.arrival)).key()
+    alike = [each for each in entries if each.key() == key]
+    return sorted(alike, key=lambda each: (-each.urgency(), each.arrival))[: limit(key)]
 
 
 class Batcher:

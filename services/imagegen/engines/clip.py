@@ -17,8 +17,9 @@ class LongPrompts:
     `max_tokens` are not read.
     """
 
-    def __init__(self, pipeline: Any, max_tokens: int) -> None:
+    def __init__(self, pipeline: Any, max_tokens: int, device: torch.device) -> None:
         self._pipeline = pipeline
+        self._device = device
         self._tokenizer = pipeline.tokenizer_2
         self._window = self._tokenizer.model_max_length - _MARKS
         self._limit = max_tokens - _MARKS
@@ -29,8 +30,9 @@ class LongPrompts:
         return torch.cat([tokens for tokens, _ in windows], dim=1), windows[0][1]
 
     def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
-        device = self._pipeline._execution_device
-        tokens, _, pooled, _ = self._pipeline.encode_prompt(prompt, device=device, do_classifier_free_guidance=False)
+        tokens, _, pooled, _ = self._pipeline.encode_prompt(
+            prompt, device=self._device, do_classifier_free_guidance=False
+        )
         return tokens, pooled
 
     def _windows(self, prompt: str) -> list[str]:

@@ -33,12 +33,8 @@ class Decoder:
         self._scale: float = config.scaling_factor
         self._shift: float = config.shift_factor or 0.0
         self.upcasts = upcasts and bool(config.force_upcast)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Data type of the weights."""
-        dtype: torch.dtype = self._vae.dtype
-        return dtype
+        self.dtype: torch.dtype = vae.dtype
+        """Data type of the weights. Asked once: the autoencoder walks through all its modules to tell."""
 
     @property
     def decodes_in_fp32(self) -> bool:
@@ -50,8 +46,8 @@ class Decoder:
 
         It is where there is no memory for it in one piece; overlapping tiles of half the side take about a quarter.
         """
-        with self.precision(fp32=fp32 or (self.upcasts and self.dtype == torch.float16)):
-            unscaled = self.unscaled(latents.to(self.dtype))
+        with self.precision(fp32=fp32 or (self.upcasts and self.dtype == torch.float16)) as dtype:
+            unscaled = self.unscaled(latents.to(dtype))
             image = self._whole(unscaled)
             tiled = image is None
             if image is None:
@@ -81,17 +77,16 @@ class Decoder:
         return latents / self._scale + self._shift
 
     @contextmanager
-    def precision(self, *, fp32: bool) -> Iterator[None]:
-        """Have the weights in 32-bit floating point for a while."""
-        usual = self.dtype
-        if not fp32 or usual == torch.float32:
-            yield
+    def precision(self, *, fp32: bool) -> Iterator[torch.dtype]:
+        """Have the weights in 32-bit floating point for a while, if wanted; yield what they are in."""
+        if not fp32 or self.dtype == torch.float32:
+            yield self.dtype
             return
         self._vae.to(dtype=torch.float32)
         try:
-            yield
+            yield torch.float32
         finally:
-            self._vae.to(dtype=usual)
+            self._vae.to(dtype=self.dtype)
 
     def _whole(self, latents: torch.Tensor) -> torch.Tensor | None:
         """Return a picture decoded in one piece, None where there is no memory for that."""

@@ -51,9 +51,8 @@ class Flux(FlowFamily):
         return unpacked
 
     def _encode(self, prompt: str) -> Embeddings:
-        device = self._pipeline._execution_device
         embeddings, pooled, _ = self._pipeline.encode_prompt(
-            prompt=prompt, prompt_2=None, device=device, max_sequence_length=self._row.max_tokens
+            prompt=prompt, prompt_2=None, device=self.vae.device, max_sequence_length=self._row.max_tokens
         )
         return embeddings, pooled
 
@@ -69,7 +68,7 @@ class Flux(FlowFamily):
             config.get("max_shift", 1.15),
         )
         sigmas = np.linspace(1.0, 1 / job.steps, job.steps)
-        scheduler.set_timesteps(sigmas=sigmas, mu=shift, device=self._pipeline._execution_device)
+        scheduler.set_timesteps(sigmas=sigmas, mu=shift, device=self.vae.device)
         return scheduler
 
     def _embedded_guidance(self, samples: Sequence[Sample]) -> torch.Tensor | None:

@@ -41,7 +41,7 @@ class HiDream(FlowFamily):
         """Return T5's embeddings (1, tokens, features), Llama's (layers, 1, tokens, features), CLIP's pooled."""
         t5, _, llama, _, pooled, _ = self._pipeline.encode_prompt(
             prompt,
-            device=self._pipeline._execution_device,
+            device=self.vae.device,
             do_classifier_free_guidance=False,
             max_sequence_length=self._row.max_tokens,
         )
@@ -51,5 +51,5 @@ class HiDream(FlowFamily):
         scheduler = fresh(self._pipeline.scheduler, job.scheduler)
         shift = {"mu": calculate_shift(self._pipeline.transformer.max_seq)}
         options = {} if isinstance(scheduler, UniPCMultistepScheduler) else shift
-        scheduler.set_timesteps(job.steps, device=self._pipeline._execution_device, **options)
+        scheduler.set_timesteps(job.steps, device=self.vae.device, **options)
         return scheduler

@@ -41,7 +41,7 @@ class StableDiffusion3(FlowFamily):
             prompt,
             prompt_2=None,
             prompt_3=None,
-            device=self._pipeline._execution_device,
+            device=self.vae.device,
             do_classifier_free_guidance=False,
             max_sequence_length=self._row.max_tokens,
         )
@@ -60,5 +60,5 @@ class StableDiffusion3(FlowFamily):
                 config.get("base_shift", 0.5),
                 config.get("max_shift", 1.16),
             )
-        scheduler.set_timesteps(job.steps, device=self._pipeline._execution_device, **options)
+        scheduler.set_timesteps(job.steps, device=self.vae.device, **options)
         return scheduler

@@ -79,7 +79,7 @@ class Sdxl:
         self.side = self.vae.factor
         self._network = network
         self._pipeline = network.pipeline
-        self._prompts = LongPrompts(network.pipeline, max_tokens)
+        self._prompts = LongPrompts(network.pipeline, max_tokens, self.vae.device)
         self._texts = Texts(self._prompts.encode, self._encode_negative)
 
     def legs(self, job: Job) -> Sequence[Leg]:
@@ -92,7 +92,7 @@ class Sdxl:
         guided = job.guidance > 1 and not self._network.embeds_guidance
         text, negative = self._alike(*self._texts.of(job, guided=guided))
         scheduler = fresh(self._pipeline.scheduler, job.scheduler)
-        scheduler.set_timesteps(job.steps, device=self._pipeline._execution_device)
+        scheduler.set_timesteps(job.steps, device=self.vae.device)
         leg = Leg(self._network, scheduler, scheduler.timesteps, text, negative)
         leg.leave_out(skipped * scheduler.order)
         return leg

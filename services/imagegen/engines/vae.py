@@ -18,8 +18,10 @@ class Vae:
     """The autoencoder of a diffusers pipeline. `upcasts` is as for `Decoder`."""
 
     def __init__(self, pipeline: Any, *, upcasts: bool = False) -> None:
-        self._pipeline = pipeline
+        self._vae = pipeline.vae
         self._processor = pipeline.image_processor
+        self.device: torch.device = pipeline._execution_device
+        """Where the whole pipeline works. Asked once: the pipeline walks through all its modules to tell."""
         self.decoder = Decoder(pipeline.vae, upcasts=upcasts)
         self.factor: int = pipeline.vae_scale_factor
         """Pixels of a picture to one latent, a side."""
@@ -34,9 +36,9 @@ class Vae:
     def encode(self, pixels: Pixels, job: Job, dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
         """Return a picture, fitted to the job's size, as latents."""
         image = self._processor.preprocess(Image.fromarray(pixels), height=job.height, width=job.width)
-        with self.decoder.precision(fp32=self.decoder.upcasts):
-            image = image.to(self._pipeline._execution_device, self.decoder.dtype)
-            latents: torch.Tensor = self._pipeline.vae.encode(image).latent_dist.sample(generator).to(dtype)
+        with self.decoder.precision(fp32=self.decoder.upcasts) as precise:
+            image = image.to(self.device, precise)
+            latents: torch.Tensor = self._vae.encode(image).latent_dist.sample(generator).to(dtype)
         return self.decoder.scaled(latents)
 
     def draw(self, latents: torch.Tensor, generator: torch.Generator) -> None:

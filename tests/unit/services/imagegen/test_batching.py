@@ -94,6 +94,15 @@ async def test_no_batch_is_wider_than_the_engine_takes(worker: DeviceWorker) -> 
     assert sorted(engine.finished) == list(range(5))
 
 
+async def test_of_one_kind_who_came_first_is_done_first(worker: DeviceWorker) -> None:
+    engine = FakeEngine(max_batch=1)
+    batcher = Batcher(engine, worker)
+
+    await asyncio.gather(*(batcher.make(job(seed)) for seed in range(3)))
+
+    assert engine.batches == [[0]] * 3 + [[1]] * 3 + [[2]] * 3
+
+
 async def test_a_picture_that_wants_to_be_alone_is(worker: DeviceWorker) -> None:
     engine = FakeEngine()
     batcher = Batcher(engine, worker)
