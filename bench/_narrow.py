@@ -20,7 +20,7 @@ def save(folder: Path) -> Path:
     weights = folder / MODEL
     torch.manual_seed(0)
     pipeline = FluxPipeline.from_pretrained(ImagegenSettings().models_dir / MODEL)
-    narrow = {"num_layers": 8, "num_single_layers": 16, "num_attention_heads": 2, "attention_head_dim": 16}
+    narrow = {"num_layers": 16, "num_single_layers": 32, "num_attention_heads": 2, "attention_head_dim": 16}
     config = {**pipeline.transformer.config, **narrow, "axes_dims_rope": (4, 6, 6)}
     pipeline.register_modules(transformer=FluxTransformer2DModel.from_config(config))
     pipeline.save_pretrained(weights)

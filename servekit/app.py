@@ -13,8 +13,8 @@ from typing import TypeAlias, TypeVar
 import grpc
 from prometheus_client import CollectorRegistry
 
+from servekit import garbage, metrics, server
 from servekit import logging as logs
-from servekit import metrics, server
 from servekit.access import guard_of
 from servekit.calls import Calls
 from servekit.clock import SYSTEM_CLOCK, Clock
@@ -185,6 +185,7 @@ async def _serve_until_signalled(app: App) -> int:
     signals = _StopSignals()
     try:
         async with app.serving():
+            garbage.set_aside()
             await signals.first()
     except asyncio.CancelledError:
         logger.warning("cut short by signal %s", signals.last)

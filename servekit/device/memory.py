@@ -1,10 +1,10 @@
 """Applying a plan to torch, and what engines need to know of the device's memory."""
 
-import gc
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
+from servekit import garbage
 from servekit.device.host import free_memory
 from servekit.device.plan import DevicePlan
 from servekit.errors import DeviceOutOfMemory
@@ -61,7 +61,7 @@ def require_bytes(plan: DevicePlan, wanted_bytes: int) -> None:
 
 def release_unused(plan: DevicePlan) -> None:
     """Give what no tensor holds back to the device. Call it on the device thread after dropping a model."""
-    gc.collect()
+    garbage.collect()
     if plan.kind == "cuda":
         import torch
 

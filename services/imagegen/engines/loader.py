@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from servekit import garbage
 from servekit.device import DevicePlan, out_of_memory_as, release_unused, require_bytes
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Loaded, OnProgress
@@ -127,7 +128,9 @@ class EngineLoader:
                 arrangement.tiny_vae(tiny_vae)
             adapter_path = self._store.adapter_path(self._catalog)
             offloaded = profile.placement == "offloaded"
-            return registry.build(Parts(row, base, adapter_path, self._max_batch, refining, tiny_vae, offloaded))
+            engine = registry.build(Parts(row, base, adapter_path, self._max_batch, refining, tiny_vae, offloaded))
+        garbage.set_aside()
+        return engine
 
     async def _fetch(self, row: ModelRow, on_progress: OnProgress, token: CancelToken) -> Places:
         async def beside(part: str, weights: Weights | None) -> Folders | None:

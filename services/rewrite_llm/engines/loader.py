@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from servekit import garbage
 from servekit.device import DevicePlan, out_of_memory_as, release_unused
 from servekit.errors import ModelUnavailable
 from servekit.residency import Loaded, OnProgress
@@ -56,8 +57,7 @@ class EngineLoader:
     async def unload(self, value: Engine) -> None:
         """Give the memory back; the caller has let go of the engine."""
         del value
-        if self._plan.kind == "cuda":
-            await self._worker.run(lambda _: release_unused(self._plan))
+        await self._worker.run(lambda _: release_unused(self._plan))
 
     def _steps(
         self, row: ModelRow, on_progress: OnProgress, token: CancelToken
@@ -79,6 +79,7 @@ class EngineLoader:
             yield
             engine = CausalLmEngine(model.to(self._plan.device).eval(), tokenizer)
             _warm_up(row, engine)
+        garbage.set_aside()
         on_progress(1.0)
         return Loaded(engine, engine.bytes)
 

@@ -1,6 +1,5 @@
 """A checkpoint that was brought to where it runs: everything that an engine needs on its device thread."""
 
-import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import cast
 
 import torch
 
+from servekit import garbage
 from servekit.device import DevicePlan, activate, out_of_memory_as, plan_device
 from servekit.device.plan import DType
 from servekit.errors import EngineFailure, ModelUnavailable
@@ -80,12 +80,14 @@ def load(
     tell(placed, "")
     choir = Choir(placed, place, lambda following: tell(following, mode.name))
     reader = Reader(placed.model.tokenizer, placed.facts.text_limit)
-    return Instrument(choir, reader, speakers.read(folder))
+    instrument = Instrument(choir, reader, speakers.read(folder))
+    garbage.set_aside()
+    return instrument
 
 
 def release() -> None:
     """Give what no tensor holds back to the device."""
-    gc.collect()
+    garbage.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
