@@ -105,7 +105,28 @@ class Direct:
         models_dir = settings.models_dir
         folders = Folders(row.id, row.place, models_dir / row.source, {})
         steps = load_pipeline(folders, device=plan.device, dtype_name="float32", on_progress=lambda _: None)
-        self.engine = registry.build(Parts(row, end(steps), lambda name: models_dir / name, WIDTH))
+        self._pipeline = end(steps)
+        self._pipeline.set_progress_bar_config(disable=True)
+        self._max_tokens = row.max_tokens
+        self.engine = registry.build(Parts(row, self._pipeline, lambda name: models_dir / name, WIDTH))
+
+    def by_the_library(self, seed: int, kind: Kind) -> bytes:
+        """Make a picture as a program without a server does: call diffusers' pipeline, and save what it returns."""
+        import torch
+
+        [image] = self._pipeline(
+            prompt(seed),
+            negative_prompt="",
+            true_cfg_scale=kind.guidance,
+            num_inference_steps=kind.steps,
+            width=kind.side,
+            height=kind.side,
+            max_sequence_length=self._max_tokens,
+            generator=torch.Generator("cpu").manual_seed(seed),
+        ).images
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        return file.getvalue()
 
     def pictures(self, seeds: list[int], kind: Kind) -> list[bytes]:
         """Make pictures in one batch from beginning to end and return their files."""
