@@ -6,8 +6,8 @@ imagegen has around it. Both encode the prompt (a new one each turn), denoise, d
 unless told otherwise; the server has zlib try less hard).
 Beside imagegen stands the least that a gRPC server can do with that engine. All four take turns of some pictures, and
 what counts is the median of the differences between their second, third… pictures: the first finds the caches full of
-what the others left, which no client sees who asks one after the other. The model has one thread everywhere, so that the
-servers' own work has a core, as it has where the model runs on a GPU.
+what the others left, which no client sees who asks one after the other. The model has one thread everywhere, so that
+the servers' own work has a core, as it has where the model runs on a GPU.
 
 A picture is cancelled at a random moment of a step; it has stopped when the server says that nobody uses the model.
 """

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
 from random import Random
-from statistics import median
+from statistics import mean, median
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
@@ -101,7 +101,7 @@ async def _compare(rig: _Rig, name: str, kind: Kind, seconds: float, rounds: int
         Figure(f"{name}: {CLIENTS} clients in a closed loop", median(rates), "pictures/s", rounds),
         Figure(f"{name}: share of the ceiling around each round", median(shares), "x", rounds, ">= 0.98"),
         *await _arriving(rig, f"{name}, equal", [kind], rate, _ARRIVING * seconds, rounds),
-        *await _arriving(rig, few_to_many, mixed, rate, _ARRIVING * seconds, rounds),
+        *await _arriving(rig, few_to_many, mixed, rate * kind.steps / mean(_SPREAD), _ARRIVING * seconds, rounds),
     ]
 
 
