@@ -55,7 +55,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, credentials: Credentials =
     details = _details(error)
     for detail in details:
         _apply(result, detail)
-    if code == "UNAVAILABLE" and not details and (meaning := hint(result.message, target, credentials)):
+    if not details and (meaning := hint(code, result.message, target, credentials)):
         result.message = f"{meaning} ({result.message})"
     return result
 

@@ -1,4 +1,4 @@
-"""Says in words what to change where no call gets through to a server. gRPC's messages name the symptom only."""
+"""Says in words what to change where a call does not get through. gRPC's own messages name the symptom only."""
 
 from atelier_client._credentials import Credentials
 
@@ -9,8 +9,14 @@ _NO_REASON = "invalid certificate verification context"
 """What OpenSSL adds to a handshake that did not get as far as a certificate."""
 
 
-def hint(message: str, target: str, credentials: Credentials) -> str:
-    """Return what gRPC's `message` of an unavailable `target` means, or nothing if that is not known."""
+def hint(code: str, message: str, target: str, credentials: Credentials) -> str:
+    """Return what gRPC's `message` beside a status `code` means, or nothing if that is not known."""
+    if code == "RESOURCE_EXHAUSTED" and "message larger than max" in message.lower():
+        return f"this is larger than what {target} takes at once; a picture and its mask count together"
+    return _unavailable(message, target, credentials) if code == "UNAVAILABLE" else ""
+
+
+def _unavailable(message: str, target: str, credentials: Credentials) -> str:
     said = message.lower().replace(_NO_REASON, "")
     if _has(said, _UNKNOWN_NAME):
         return f"the host name of {target} is not known here; check it, or name another server with --server"

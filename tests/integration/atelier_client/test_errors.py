@@ -17,6 +17,7 @@ from servekit.app import App
 from servekit.settings import ServerSettings
 from servekit.testing import Toy, local
 from tests.authority import Authority
+from tests.integration.atelier_client import fake
 
 NOBODY = "127.0.0.1:1"
 
@@ -269,5 +270,13 @@ async def test_a_certificate_for_another_name_is_told(tmp_path: Path) -> None:
 
 
 def test_a_connection_that_breaks_is_not_a_server_that_is_not_there() -> None:
-    assert hint("recvmsg:Connection reset by peer", "studio:1", Credentials()) == "the connection to studio:1 broke"
-    assert hint("the model is being loaded", "studio:1", Credentials()) == ""
+    broken, busy = "recvmsg:Connection reset by peer", "the model is being loaded"
+    assert hint("UNAVAILABLE", broken, "studio:1", Credentials()) == "the connection to studio:1 broke"
+    assert hint("UNAVAILABLE", busy, "studio:1", Credentials()) == ""
+
+
+async def test_what_is_too_large_to_send_is_told() -> None:
+    large = bytes(3 * 2**20)
+    async with fake.serving(fake.Pictures()) as address, AsyncClient(address) as client:
+        with pytest.raises(AtelierError, match="larger than what"):
+            await client.image("a lake", source={"data": large, "mask": large})
