@@ -16,7 +16,7 @@ from services.imagegen.settings import ImagegenSettings
 
 
 def save(folder: Path) -> Path:
-    """Write weights, 5 MB, below `folder`, and a catalog file that puts them in the place of the bundled model's."""
+    """Write the pipeline, 14 MB, below `folder`, and a catalog file that puts it in the place of the bundled one."""
     weights = folder / MODEL
     torch.manual_seed(0)
     pipeline = FluxPipeline.from_pretrained(ImagegenSettings().models_dir / MODEL)

@@ -52,11 +52,11 @@ def run(seconds: float = 8.0, rounds: int = 3) -> list[Figure]:
 async def _measure(seconds: float, rounds: int) -> list[Figure]:
     cores = os.cpu_count() or 1
     figures = await _with_model(cores, {"small": _SMALL, "large": _LARGE}, seconds, rounds)
-    with TemporaryDirectory() as folder, _narrow(Path(folder)):
+    with TemporaryDirectory() as folder, _with_narrow_weights(Path(folder)):
         return figures + await _with_model(1, {"narrow": _NARROW}, seconds, rounds)
 
 
-def _narrow(folder: Path) -> AbstractContextManager[object]:
+def _with_narrow_weights(folder: Path) -> AbstractContextManager[object]:
     """Have this process and those it starts use the narrow transformer."""
     from bench import _narrow
 
