@@ -103,8 +103,11 @@ async def test_a_deadline_that_cannot_be_met_is_refused_before_any_work(client: 
 
 async def test_a_full_queue_says_when_to_come_back(start: Start) -> None:
     client = await start(max_running=1, queue_limit=0)
-    first = client.images.Generate(image_service_pb2.GenerateRequest(prompt="a", steps=50), timeout=60)
-    await first.read()
+    message = image_service_pb2.GenerateRequest(prompt="a", steps=50, preview_every=1)
+    first = client.images.Generate(message, timeout=60)
+    event: Any = await first.read()
+    while not event.HasField("preview"):  # progress may come with the last step only
+        event = await first.read()
     code, reason, error = await refused(client)
     first.cancel()
 
@@ -128,9 +131,9 @@ async def until_idle(client: Client) -> None:
             return
 
 
-@pytest.mark.parametrize("stage", ["loading", "progress"])
+@pytest.mark.parametrize("stage", ["loading", "preview"])
 async def test_a_caller_who_leaves_stops_the_work(client: Client, stage: str) -> None:
-    message = image_service_pb2.GenerateRequest(prompt="a", steps=50, count=8, model="other_flux")
+    message = image_service_pb2.GenerateRequest(prompt="a", steps=50, count=8, model="other_flux", preview_every=1)
     call = client.images.Generate(message, timeout=60)
     async for event in call:
         if event.WhichOneof("event") == stage:
