@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import grpc
 import uvloop
+from PIL import Image
 
 from atelier.imagegen.v1 import image_service_pb2
 from bench._parts import helper
@@ -110,28 +111,24 @@ class Direct:
         self._max_tokens = row.max_tokens
         self.engine = registry.build(Parts(row, self._pipeline, lambda name: models_dir / name, WIDTH))
 
-    def by_the_library(self, seed: int, kind: Kind) -> bytes:
-        """Make a picture as a program without a server does: call diffusers' pipeline, and save what it returns."""
+    def by_the_library(self, seeds: list[int], kind: Kind) -> list[bytes]:
+        """Make pictures as a program without a server does: call diffusers' pipeline, and save what it returns."""
         import torch
 
-        [image] = self._pipeline(
-            prompt(seed),
-            negative_prompt="",
+        images = self._pipeline(
+            [prompt(seed) for seed in seeds],
+            negative_prompt=[""] * len(seeds),
             true_cfg_scale=kind.guidance,
             num_inference_steps=kind.steps,
             width=kind.side,
             height=kind.side,
             max_sequence_length=self._max_tokens,
-            generator=torch.Generator("cpu").manual_seed(seed),
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
         ).images
-        file = io.BytesIO()
-        image.save(file, "PNG")
-        return file.getvalue()
+        return [png(image) for image in images]
 
     def pictures(self, seeds: list[int], kind: Kind) -> list[bytes]:
         """Make pictures in one batch from beginning to end and return their files."""
-        from PIL import Image
-
         from services.imagegen.domain import Job
 
         jobs = [
@@ -141,12 +138,14 @@ class Direct:
         states = [self.engine.prepare(job) for job in jobs]
         while states[0].done < states[0].total:
             self.engine.step(states, lambda _: None)
-        files = []
-        for state in states:
-            file = io.BytesIO()
-            Image.fromarray(self.engine.finish(state).pixels).save(file, "PNG")
-            files.append(file.getvalue())
-        return files
+        return [png(Image.fromarray(self.engine.finish(state).pixels)) for state in states]
+
+
+def png(image: Image.Image) -> bytes:
+    """Return a picture's file, written as Pillow does unless told otherwise."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def end(steps: Any) -> Any:

@@ -1,21 +1,23 @@
-"""The least that a gRPC server can do around the engine: one thread, one picture at a time, no events but the results.
+"""The least that a gRPC server can do around the engine: pictures share forward passes, no events but the results.
 
-`python -m bench._least THREADS` prints the address. Nothing is checked, queued, measured, cancelled or batched.
+`python -m bench._least THREADS` prints the address. Nothing is checked, queued, measured or cancelled.
 """
 
-import asyncio
 import hashlib
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import uvloop
+from PIL import Image
 
 from atelier.common.v1 import types_pb2
 from atelier.imagegen.v1 import image_service_pb2, image_service_pb2_grpc
-from bench._imagegen import Direct, Kind
+from bench._imagegen import Direct, png
+from servekit.worker import DeviceWorker
+from services.imagegen.batching import Batcher
+from services.imagegen.domain import Job
 
 Event = image_service_pb2.GenerateResponse
 
@@ -23,16 +25,15 @@ Event = image_service_pb2.GenerateResponse
 class Least(image_service_pb2_grpc.ImageServiceServicer):
     """Makes a picture and sends it."""
 
-    def __init__(self, threads: int) -> None:
-        self._device = ThreadPoolExecutor(1)
-        self._direct = self._device.submit(Direct, threads).result()
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
 
     async def Generate(self, request: Any, context: Any) -> AsyncIterator[Event]:
         """Send header, file and summary of one picture."""
-        kind = Kind(request.steps, request.width, request.guidance)
-        [data] = await asyncio.get_running_loop().run_in_executor(
-            self._device, self._direct.pictures, [request.seed], kind
-        )
+        size = (request.width, request.height)
+        job = Job(request.prompt, "", *size, steps=request.steps, guidance=request.guidance, seed=request.seed)
+        made = await self._batcher.make(job)
+        data = png(Image.fromarray(made.decoded.pixels))
         header = image_service_pb2.ImageHeader(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         yield Event(image=header)
         yield Event(chunk=types_pb2.Chunk(data=data))
@@ -40,8 +41,11 @@ class Least(image_service_pb2_grpc.ImageServiceServicer):
 
 
 async def _serve(threads: int) -> None:
+    worker = DeviceWorker("least-device")
+    await worker.start()
+    direct = await worker.run(lambda _: Direct(threads))
     server = grpc.aio.server()
-    image_service_pb2_grpc.add_ImageServiceServicer_to_server(Least(threads), server)
+    image_service_pb2_grpc.add_ImageServiceServicer_to_server(Least(Batcher(direct.engine, worker)), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)

@@ -66,7 +66,7 @@ async def _measure(seconds: float, cancels: int) -> list[Figure]:
     async with serving("_imagegen", str(_THREADS)) as channel, serving("_least", str(_THREADS)) as bare:
         served, least = _through(channel), _through(bare)
         alone = _here(lambda seed: direct.pictures([seed], _TIMED))
-        library = _here(lambda seed: direct.by_the_library(seed, _TIMED))
+        library = _here(lambda seed: direct.by_the_library([seed], _TIMED))
         await _take_turns([served, least, alone, library], seconds)
         random = Random(0)
         stops = [await _cancel(channel, random.random()) for _ in range(cancels)]

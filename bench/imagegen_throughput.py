@@ -1,17 +1,19 @@
 """How many pictures imagegen makes of what the machine can, and what continuous batching saves who comes in between.
 
-The ceiling is the engine in a process of its own, making full batches one after the other, with no server: measured
-before and after each round of the server, with 16 clients that ask again as soon as they have their picture. Then
-pictures are asked for at random moments (Poisson) at 70 % of the measured rate, by turns of the server as it is and of
-the same server batching whole pictures: all equal, and with few to many steps, since a batch of whole pictures has one
-number of steps. All of it for three kinds of picture. What that can save at best, `batching_sim` tells: it depends on
-what full batches gain, which on a CPU is little.
+The ceiling is full batches one after the other with no server, in this process: by diffusers' own pipeline, which is
+what anybody has, and by the engine that imagegen has around it, which is quicker. By turns with them, 16 clients ask
+imagegen again as soon as they have their picture; and likewise the least gRPC server that can be written around the
+same engine (`bench._least`), since what even that one takes, no server in Python can give back.
+Then pictures are asked for at random moments (Poisson) at 70 % of the measured rate, by turns of the server as it is
+and of the same server batching whole pictures: all equal, and with few to many steps, since a batch of whole pictures
+has one number of steps. All of it for three kinds of picture. What that can save at best, `batching_sim` tells: it
+depends on what full batches gain, which on a CPU is little.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
@@ -38,6 +40,8 @@ _SPREAD = (4, 8, 14, 28)
 """Steps of pictures that are not all equal: those that the tiers of the catalog's models have."""
 _ALONE = 8
 _WARM_UP_S = 1.0
+_TURNS = 2
+"""Turns of closed loops in a round, and parts of its seconds: the machine's own pace changes within seconds."""
 _LOAD = 0.7
 _ARRIVING = 2.0
 """Arrivals come for so many times as long as a closed loop is meant to take: p95 wants samples."""
@@ -65,9 +69,10 @@ def _with_narrow_weights(folder: Path) -> AbstractContextManager[object]:
 
 async def _with_model(threads: int, kinds: dict[str, Kind], seconds: float, rounds: int) -> list[Figure]:
     direct = Direct(threads)
-    async with serving("_imagegen", str(threads)) as one, serving("_imagegen", str(threads), "whole") as other:
-        stubs = [image_service_pb2_grpc.ImageServiceStub(each) for each in (one, other)]
-        rig = _Rig(direct, stubs[0], stubs[1])
+    one, other = serving("_imagegen", str(threads)), serving("_imagegen", str(threads), "whole")
+    async with one as as_it_is, other as whole, serving("_least", str(threads)) as least:
+        stubs = [image_service_pb2_grpc.ImageServiceStub(each) for each in (as_it_is, whole, least)]
+        rig = _Rig(direct, stubs[0], stubs[1], stubs[2])
         return [figure for name, kind in kinds.items() for figure in await _compare(rig, name, kind, seconds, rounds)]
 
 
@@ -80,28 +85,59 @@ class _Rig:
     """The server as it is."""
     whole: Stub
     """The same server, batching whole pictures."""
+    least: Stub
+    """The least server."""
     seeds: Iterator[int] = field(default_factory=count)
     """No picture is made twice."""
 
 
 async def _compare(rig: _Rig, name: str, kind: Kind, seconds: float, rounds: int) -> list[Figure]:
-    for each in (rig.stub, rig.whole):
+    for each in (rig.stub, rig.whole, rig.least):
         await _closed_loop(rig, each, kind, _WARM_UP_S)
     alone = 1 / min(seconds_of(lambda: rig.direct.pictures([next(rig.seeds)], kind)) for _ in range(_ALONE))
-    ceilings, rates = [_ceiling(rig, kind, seconds)], []
-    for _ in range(rounds):
-        rates.append(await _closed_loop(rig, rig.stub, kind, seconds))
-        ceilings.append(_ceiling(rig, kind, seconds))
-    shares = [2 * rate / (before + after) for before, rate, after in zip(ceilings, rates, ceilings[1:], strict=False)]
-    rate, mixed = _LOAD * median(rates), [replace(kind, steps=steps) for steps in _SPREAD]
+    rates = await _full_batches(rig, kind, seconds / _TURNS, _TURNS * rounds)
+    served = rates["served"]
+    rate, mixed = _LOAD * median(served), [replace(kind, steps=steps) for steps in _SPREAD]
     few_to_many = f"{name}, {mixed[0].steps} to {mixed[-1].steps} steps"
     return [
         Figure(f"{name}: one after the other with no server", alone, "pictures/s", _ALONE),
-        Figure(f"{name}: ceiling, batches of {WIDTH} with no server", median(ceilings), "pictures/s", len(ceilings)),
-        Figure(f"{name}: {CLIENTS} clients in a closed loop", median(rates), "pictures/s", rounds),
-        Figure(f"{name}: share of the ceiling around each round", median(shares), "x", rounds, ">= 0.98"),
+        *_shares(name, rates),
         *await _arriving(rig, f"{name}, equal", [kind], rate, _ARRIVING * seconds, rounds),
         *await _arriving(rig, few_to_many, mixed, rate * kind.steps / mean(_SPREAD), _ARRIVING * seconds, rounds),
+    ]
+
+
+async def _full_batches(rig: _Rig, kind: Kind, seconds: float, turns: int) -> dict[str, list[float]]:
+    """Return the pictures per second of each way to make them in full batches, turn by turn."""
+    ways: dict[str, Callable[[], Awaitable[float]]] = {
+        "library": lambda: _one_after_the_other(rig, rig.direct.by_the_library, kind, seconds),
+        "engine": lambda: _one_after_the_other(rig, rig.direct.pictures, kind, seconds),
+        "served": lambda: _closed_loop(rig, rig.stub, kind, seconds),
+        "least": lambda: _closed_loop(rig, rig.least, kind, seconds),
+    }
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(turns):
+        for way in list(ways)[:: -1 if turn % 2 else 1]:  # back and forth, so that nothing is always the first
+            rates[way].append(await ways[way]())
+    return rates
+
+
+def _shares(name: str, rates: dict[str, list[float]]) -> list[Figure]:
+    def share(here: str, there: str) -> float:
+        return median(mine / theirs for mine, theirs in zip(rates[here], rates[there], strict=True))
+
+    def rate(what: str, way: str) -> Figure:
+        return Figure(f"{name}: {what}", median(rates[way]), "pictures/s", turns)
+
+    turns = len(rates["served"])
+    return [
+        rate(f"ceiling, batches of {WIDTH} by diffusers' pipeline", "library"),
+        rate(f"ceiling, batches of {WIDTH} by imagegen's engine", "engine"),
+        rate(f"{CLIENTS} clients in a closed loop", "served"),
+        rate("the same at the least server", "least"),
+        Figure(f"{name}: share of the pipeline's ceiling", share("served", "library"), "x", turns, ">= 0.98"),
+        Figure(f"{name}: share of the engine's ceiling", share("served", "engine"), "x", turns, ">= 0.98"),
+        Figure(f"{name}: the least server's share of that", share("least", "engine"), "x", turns),
     ]
 
 
@@ -121,11 +157,11 @@ async def _arriving(
     ]
 
 
-def _ceiling(rig: _Rig, kind: Kind, seconds: float) -> float:
-    """Return the pictures per second of full batches, one after the other."""
-    batches = [
-        seconds_of(lambda: rig.direct.pictures(list(islice(rig.seeds, WIDTH)), kind)) for _ in rounds_for(seconds)
-    ]
+async def _one_after_the_other(
+    rig: _Rig, make: Callable[[list[int], Kind], object], kind: Kind, seconds: float
+) -> float:
+    """Return the pictures per second of full batches with no server."""
+    batches = [seconds_of(lambda: make(list(islice(rig.seeds, WIDTH)), kind)) for _ in rounds_for(seconds)]
     return WIDTH * len(batches) / sum(batches)
 
 

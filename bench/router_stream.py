@@ -3,7 +3,7 @@
 An image server without a device (`bench._pictures`) sends a picture of one MiB in 4 chunks after some events of
 progress. The same picture is asked for there, through a bare forwarder and through the router, by turns; the model is
 named, so the router screens the prompt but does not choose. The time rewrite_llm takes to screen is taken off: what is
-left is the router's own. imagegen tells of progress four times a second at most (`services/imagegen/progress.py`); two
+left is the router's own. imagegen tells of progress ten times a second at most (its setting `progress_per_s`); two
 harder streams stand beside that: an event every 5 ms, and twenty at once, each behind the one before. Then many
 streams run at once, and each must bring its picture whole.
 """

@@ -165,6 +165,7 @@ def _generate(
         count_tokens=count_tokens,
         versions={"atelier": VERSION, **_versions()},
         choices=choices,
+        progress_per_s=settings.progress_per_s,
     )
 
 

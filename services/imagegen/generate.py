@@ -45,6 +45,7 @@ class Generate:
     """Makes pictures.
 
     `offered` are the models that may be used; `versions`, of this and of the libraries, go into the files' records.
+    All requests together are told of `progress_per_s` steps a second at most.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Generate:
         count_tokens: CountTokens,
         versions: Mapping[str, str],
         choices: Mapping[str, Sequence[Choice]],
+        progress_per_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
@@ -74,6 +76,7 @@ class Generate:
         self._count_tokens = count_tokens
         self._versions = versions
         self._choices = choices
+        self._progress_per_s = progress_per_s
         self._clock = clock
 
     async def __call__(
@@ -187,7 +190,8 @@ class Generate:
 
     def _stepped(self, run: _Run, index: int, done: int, total: int, preview: Pixels | None) -> None:
         """Tell of a step. Called on the device thread."""
-        progress = run.steps.took(index, done, total, self._clock())
+        pause_s = self._admission.running / self._progress_per_s
+        progress = run.steps.took(index, done, total, self._clock(), pause_s)
         if progress is not None:
             run.events.put(progress, droppable=True)
         if preview is not None:

@@ -154,6 +154,7 @@ async def start(models_dir: Path, catalog_file: Path) -> AsyncIterator[Start]:
                     "threads": 1,
                     "dtype": "float32",
                     "download": False,
+                    "progress_per_s": 1e6,  # each step: tiny ones are too quick for a pause
                     **changes,
                 },
             )

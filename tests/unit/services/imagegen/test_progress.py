@@ -1,10 +1,10 @@
 from services.imagegen.events import Progress
-from services.imagegen.progress import TELL_EVERY_S, Steps
+from services.imagegen.progress import Steps
 
 
-def told(steps: Steps, *taken: tuple[int, int, int], pace_s: float = 1.0) -> list[Progress]:
-    """Return what is told of steps (picture, done, total), one every `pace_s` seconds."""
-    heard = [steps.took(*step, now=pace_s * number) for number, step in enumerate(taken, 1)]
+def told(steps: Steps, *taken: tuple[int, int, int], pause_s: float = 0.0) -> list[Progress]:
+    """Return what is told of steps (picture, done, total), one a second."""
+    heard = [steps.took(*step, now=number, pause_s=pause_s) for number, step in enumerate(taken, 1)]
     return [each for each in heard if each is not None]
 
 
@@ -32,8 +32,14 @@ def test_what_is_left_is_estimated_from_the_pace_so_far() -> None:
     assert [each.eta_s for each in heard] == [0.0, 2.0, 1.0, 0.0]
 
 
-def test_quick_steps_are_not_told_one_by_one_but_the_last_one_is() -> None:
-    steps = Steps(pictures=1, planned=5, now=0.0)
-    heard = told(steps, *((0, done, 5) for done in range(1, 6)), pace_s=TELL_EVERY_S / 2)
+def test_steps_are_told_no_sooner_after_another_than_allowed() -> None:
+    steps = Steps(pictures=1, planned=7, now=0.0)
+    heard = told(steps, *((0, done, 7) for done in range(1, 8)), pause_s=3.0)
 
-    assert [each.step for each in heard] == [2, 4, 5]
+    assert [each.step for each in heard] == [3, 6]
+
+
+def test_steps_that_are_not_told_count_all_the_same() -> None:
+    heard = told(Steps(pictures=2, planned=2, now=0.0), (0, 1, 2), (1, 1, 2), (0, 2, 2), (1, 2, 2), pause_s=4.0)
+
+    assert [(each.step, each.total) for each in heard] == [(4, 4)]
