@@ -135,10 +135,10 @@ class Direct:
             Job(prompt(seed), "", kind.side, kind.side, steps=kind.steps, guidance=kind.guidance, seed=seed)
             for seed in seeds
         ]
-        states = [self.engine.prepare(job) for job in jobs]
+        states = self.engine.prepare_all(jobs)
         while states[0].done < states[0].total:
             self.engine.step(states, lambda _: None)
-        return [png(Image.fromarray(self.engine.finish(state).pixels)) for state in states]
+        return [png(Image.fromarray(each.pixels)) for each in self.engine.finish_all(states)]
 
 
 def png(image: Image.Image) -> bytes:
@@ -160,7 +160,7 @@ def end(steps: Any) -> Any:
 async def _serve(threads: int, *, whole: bool) -> None:
     from prometheus_client import CollectorRegistry
 
-    from services.imagegen import batching
+    from services.imagegen import batching, turns
     from services.imagegen.bootstrap import build
     from services.imagegen.engines import loader
     from services.imagegen.settings import ImagegenSettings
@@ -170,7 +170,7 @@ async def _serve(threads: int, *, whole: bool) -> None:
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
-            self._waiting: list[batching.Entry] = []
+            self._waiting: list[turns.Entry] = []
 
         def _join_and_leave(self) -> None:
             while self._inbox:

@@ -10,7 +10,7 @@ from servekit import tracing
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Residency
 from servekit.worker import CancelToken
-from services.imagegen.batching import Batcher, Made, OnStep
+from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.domain import (
     MAX_SEED,
@@ -30,6 +30,7 @@ from services.imagegen.ladder import EXPLANATIONS, next_remedy
 from services.imagegen.metrics import ImagegenMetrics
 from services.imagegen.plan import Plan, unread
 from services.imagegen.ports import FetchAdapter, Rewriter, SafetyCheck
+from services.imagegen.turns import Made, OnStep
 
 T = TypeVar("T")
 

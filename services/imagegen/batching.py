@@ -5,82 +5,26 @@ thread, one step a turn, so that loads and other models get theirs in between.
 """
 
 import asyncio
+import logging
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 
 from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory
-from servekit.worker import CancelToken, DeviceWorker, outlast
+from servekit.worker import CancelToken, DeviceWorker, drop_locals, outlast
 from services.imagegen.domain import Decoded, Job, Pixels, Priority, Stage
 from services.imagegen.ports import Engine, State
+from services.imagegen.turns import Entry, Made, OnStep, choose, company
 from services.imagegen.widths import Widths
 
-AGEING = 8
-"""Steps of others that lift a waiting picture by one priority class."""
+logger = logging.getLogger(__name__)
 
-OnStep = Callable[[int, int, Pixels | None], None]
-"""Called on the device thread with the steps done, the steps in all and, where one was asked for, a preview."""
 OnBatch = Callable[[int, float], None]
 """Called on the device thread with the width of a batch and the seconds its step took."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A picture, and what is needed to decode it again."""
-
-    decoded: Decoded
-    state: State
-    stages: tuple[Stage, ...]
-
-
-@dataclass(eq=False, slots=True)
-class Entry:
-    """One picture in the loop."""
-
-    job: Job
-    priority: Priority
-    deadline: float | None
-    on_step: OnStep
-    arrival: int
-    future: "asyncio.Future[Made]"
-    token: CancelToken = field(default_factory=CancelToken)
-    state: State | None = None
-    waited: int = 0
-    """Steps of others since its own last one."""
-    reported: int = 0
-    stages: dict[str, Stage] = field(default_factory=dict)
-
-    def spent(self, name: str, began: float, ended: float) -> None:
-        """Add a turn to a stage."""
-        known = self.stages.get(name, Stage(name, began, began, 0.0))
-        self.stages[name] = replace(known, ended=ended, seconds=known.seconds + ended - began)
-
-    def urgency(self) -> int:
-        """Priority, raised by every `AGEING` steps of others."""
-        return self.priority + self.waited // AGEING
-
-    def key(self) -> Hashable:
-        """States with equal keys may share a forward pass."""
-        return self.state.batch_key if self.state is not None else id(self)
-
-
-def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int]) -> list[Entry]:
-    """Return the pictures of the next step, all of one key, `limit(key)` at most.
-
-    Kinds of pictures take turns: next is that of the most urgent picture, among equals of the one that waited longest.
-    Of that kind the most urgent go, then who came first: if all took turns, all would be done last.
-
-    A picture that is passed over ages, and each step takes one of the most urgent, so among n pictures each gets a step
-    at least every 3 * AGEING + n steps.
-    """
-    key = max(entries, key=lambda each: (each.urgency(), each.waited, -each.arrival)).key()
-    alike = [each for each in entries if each.key() == key]
-    return sorted(alike, key=lambda each: (-each.urgency(), each.arrival))[: limit(key)]
 
 
 class Batcher:
@@ -171,9 +115,8 @@ class Batcher:
             self._join_and_leave()
             if not self._active:
                 return
-            fresh = next((each for each in self._active if each.state is None), None)
-            if fresh is not None:
-                self._guarded([fresh], partial(self._prepare, fresh))
+            if fresh := [each for each in self._active if each.state is None]:
+                self._together(company(fresh)[: self.engine.max_batch], self._prepare)
             else:
                 self._advance(choose(self._active, self._widths.limit))
             yield
@@ -183,6 +126,20 @@ class Batcher:
         self._guarded(batch, partial(self._step, batch))
         for entry in batch:
             self._guarded([entry], partial(self._after_step, entry))
+        self._together([entry for entry in batch if entry.drawn], self._finish)
+
+    def _together(self, entries: Sequence[Entry], work: Callable[[Sequence[Entry]], None]) -> None:
+        """Do at once what could be done for each by itself, as it is if that fails, so that none fails for another."""
+        if len(entries) > 1:
+            try:
+                with self._guard():
+                    work(entries)
+                return
+            except Exception as error:
+                drop_locals(error)
+                logger.warning("%d pictures at once: %s; now one by one", len(entries), type(error).__name__)
+        for entry in entries:
+            self._guarded([entry], partial(work, [entry]))
 
     def _join_and_leave(self) -> None:
         while self._inbox:
@@ -215,10 +172,13 @@ class Batcher:
         """Leave work in its middle when it is for one picture and that is not wanted any more."""
         return self.engine.watching(partial(self._check, entries[0])) if len(entries) == 1 else nullcontext()
 
-    def _prepare(self, entry: Entry) -> None:
-        began = self._clock()
-        entry.state = self.engine.prepare(entry.job)
-        entry.spent("encode_text", began, self._clock())
+    def _prepare(self, entries: Sequence[Entry]) -> None:
+        began, jobs = self._clock(), [entry.job for entry in entries]
+        states = self.engine.prepare_all(jobs) if len(jobs) > 1 else [self.engine.prepare(jobs[0])]
+        ended = self._clock()
+        for entry, state in zip(entries, states, strict=True):
+            entry.state = state
+            entry.spent("encode_text", began, ended)
 
     def _step(self, batch: Sequence[Entry]) -> None:
         by_state = {id(entry.state): entry for entry in batch}
@@ -245,9 +205,8 @@ class Batcher:
             return
         self._report(entry, state)
         self._coast(entry, state)
-        if state.done >= state.total:
+        if entry.drawn:
             self._check(entry)
-            self._finish(entry, state)
 
     def _coast(self, entry: Entry, state: State) -> None:
         """Take the steps that need no forward pass, in the same turn: nobody waits for them, nor do they for others."""
@@ -272,12 +231,14 @@ class Batcher:
             return self.engine.preview(state)
         return None
 
-    def _finish(self, entry: Entry, state: State) -> None:
-        began = self._clock()
-        decoded = self.engine.finish(state)
-        entry.spent("decode", began, self._clock())
-        self._active.remove(entry)
-        self._settle(entry, Made(decoded, state, tuple(entry.stages.values())), None)
+    def _finish(self, entries: Sequence[Entry]) -> None:
+        began, states = self._clock(), [entry.state for entry in entries if entry.state is not None]
+        pictures = self.engine.finish_all(states) if len(states) > 1 else [self.engine.finish(states[0])]
+        ended = self._clock()
+        for entry, state, decoded in zip(entries, states, pictures, strict=True):
+            entry.spent("decode", began, ended)
+            self._active.remove(entry)
+            self._settle(entry, Made(decoded, state, tuple(entry.stages.values())), None)
 
     def _fail(self, entry: Entry, error: Exception) -> None:
         if entry in self._active:

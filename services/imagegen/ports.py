@@ -54,6 +54,9 @@ class Engine(Protocol):
     def prepare(self, job: Job) -> State:
         """Encode the prompt and draw the noise."""
 
+    def prepare_all(self, jobs: Sequence[Job]) -> Sequence[State]:
+        """Do as `prepare` for each of some jobs with equal adapters, at once where that takes less time."""
+
     def step(self, states: Sequence[State], pulse: Pulse) -> None:
         """Advance every state by at least one step.
 
@@ -62,6 +65,9 @@ class Engine(Protocol):
 
     def finish(self, state: State, *, fp32: bool = False) -> Decoded:
         """Decode the latents; `fp32` decodes them in 32-bit floating point. May be called again."""
+
+    def finish_all(self, states: Sequence[State]) -> Sequence[Decoded]:
+        """Do as `finish` for each of some states with equal batch keys, at once where that takes less time."""
 
     def preview(self, state: State) -> Pixels | None:
         """Return a small picture of where the state is heading, or None if this engine cannot tell."""

@@ -1,5 +1,7 @@
 """Prompts that are longer than CLIP's window."""
 
+from collections.abc import Sequence
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
@@ -24,16 +26,15 @@ class LongPrompts:
         self._window = self._tokenizer.model_max_length - _MARKS
         self._limit = max_tokens - _MARKS
 
-    def encode(self, prompt: str) -> Embeddings:
-        """Return token embeddings, shape (1, windows * tokens, features), and pooled ones, shape (1, features)."""
-        windows = [self._encode(each) for each in self._windows(prompt)]
-        return torch.cat([tokens for tokens, _ in windows], dim=1), windows[0][1]
-
-    def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(self, prompts: Sequence[str]) -> list[Embeddings]:
+        """Return of each prompt its token embeddings, shape (1, windows * tokens, features), and pooled ones."""
+        windows = [self._windows(each) for each in prompts]
         tokens, _, pooled, _ = self._pipeline.encode_prompt(
-            prompt, device=self._device, do_classifier_free_guidance=False
+            list(chain(*windows)), device=self._device, do_classifier_free_guidance=False
         )
-        return tokens, pooled
+        ends = list(accumulate(map(len, windows)))
+        spans = [slice(end - len(each), end) for each, end in zip(windows, ends, strict=True)]
+        return [(torch.cat(tokens[span].split(1), dim=1), pooled[span][:1]) for span in spans]
 
     def _windows(self, prompt: str) -> list[str]:
         if self._limit <= self._window or self._count(prompt) <= self._window:

@@ -42,25 +42,25 @@ class Decoder:
         return self.dtype == torch.float32 or (self.dtype == torch.float16 and self.upcasts)
 
     def decode(self, latents: torch.Tensor, *, fp32: bool = False) -> tuple[torch.Tensor, bool]:
-        """Return the picture of some latents, shape (3, height, width), 0 to 1, and whether it was made of tiles.
+        """Return the pictures of latents, shape (n, 3, height, width), 0 to 1, and whether they were made of tiles.
 
-        It is where there is no memory for it in one piece; overlapping tiles of half the side take about a quarter.
+        They are where there is no memory for a whole one; overlapping tiles of half the side take about a quarter.
         """
         with self.precision(fp32=fp32 or (self.upcasts and self.dtype == torch.float16)) as dtype:
             unscaled = self.unscaled(latents.to(dtype))
-            image = self._whole(unscaled)
-            tiled = image is None
-            if image is None:
+            images = self._whole(unscaled)
+            tiled = images is None
+            if images is None:
                 with self._tiles(max(unscaled.shape[-2:]) // 2):
-                    image = self._vae.decode(unscaled, return_dict=False)[0][0]
-        return (image * 0.5 + 0.5).clamp(0, 1), tiled
+                    images = self._vae.decode(unscaled, return_dict=False)[0]
+        return (images * 0.5 + 0.5).clamp(0, 1), tiled
 
     def glance(self, latents: torch.Tensor) -> torch.Tensor:
         """Return a small picture of some latents: a whole one would cost more than a step."""
         longest = max(latents.shape[-2:])
         if longest > GLANCE:
             latents = interpolate(latents.float(), scale_factor=GLANCE / longest, mode="area")
-        return self.decode(latents.to(self.dtype))[0]
+        return self.decode(latents.to(self.dtype))[0][0]
 
     def scaled(self, latents: torch.Tensor) -> torch.Tensor:
         """Return latents of the autoencoder as the denoising network knows them."""
@@ -89,10 +89,10 @@ class Decoder:
             self._vae.to(dtype=self.dtype)
 
     def _whole(self, latents: torch.Tensor) -> torch.Tensor | None:
-        """Return a picture decoded in one piece, None where there is no memory for that."""
+        """Return pictures decoded in one piece, None where there is no memory for that."""
         try:
-            image: torch.Tensor = self._vae.decode(latents, return_dict=False)[0][0]
-            return image
+            images: torch.Tensor = self._vae.decode(latents, return_dict=False)[0]
+            return images
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

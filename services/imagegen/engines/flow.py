@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from services.imagegen.catalog import ModelRow
 from services.imagegen.domain import Job
 from services.imagegen.engines.denoising import Leg, Sample
 from services.imagegen.engines.prompt_cache import Embeddings
+from services.imagegen.engines.schedulers import Schedulers
 from services.imagegen.engines.texts import Texts
 from services.imagegen.engines.vae import Vae
 
@@ -25,6 +27,7 @@ class FlowFamily(ABC):
         self.side = patch * self.vae.factor
         self._row = row
         self._pipeline = pipeline
+        self._schedulers = Schedulers(pipeline.scheduler)
         self._texts = Texts(self._encode)
 
     def legs(self, job: Job) -> Sequence[Leg]:
@@ -36,13 +39,17 @@ class FlowFamily(ABC):
         leg.leave_out(skipped * scheduler.order)
         return [leg]
 
+    def reading(self, jobs: Sequence[Job]) -> AbstractContextManager[None]:
+        """Have prompts encoded in one pass."""
+        return self._texts.together(jobs)
+
     @abstractmethod
     def __call__(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Return the velocities, shape (samples, channels, height, width)."""
 
     @abstractmethod
-    def _encode(self, prompt: str) -> Embeddings:
-        """Return the embeddings of a prompt."""
+    def _encode(self, prompts: Sequence[str]) -> list[Embeddings]:
+        """Return the embeddings of each prompt."""
 
     @abstractmethod
     def _scheduler(self, job: Job) -> Any:

@@ -16,7 +16,6 @@ from services.imagegen.engines.denoising import Sample
 from services.imagegen.engines.flow import FlowFamily
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.prompt_cache import Embeddings
-from services.imagegen.engines.schedulers import fresh
 from services.imagegen.engines.stepwise import StepwiseEngine
 
 _PATCH = 2
@@ -50,15 +49,15 @@ class Flux(FlowFamily):
         unpacked: torch.Tensor = pipeline._unpack_latents(velocity, job.height, job.width, self.vae.factor)
         return unpacked
 
-    def _encode(self, prompt: str) -> Embeddings:
+    def _encode(self, prompts: Sequence[str]) -> list[Embeddings]:
         embeddings, pooled, _ = self._pipeline.encode_prompt(
-            prompt=prompt, prompt_2=None, device=self.vae.device, max_sequence_length=self._row.max_tokens
+            prompt=list(prompts), prompt_2=None, device=self.vae.device, max_sequence_length=self._row.max_tokens
         )
-        return embeddings, pooled
+        return list(zip(embeddings.split(1), pooled.split(1), strict=True))
 
     def _scheduler(self, job: Job) -> Any:
         """Return a scheduler of the job's own, its steps shifted by the size of the picture."""
-        scheduler = fresh(self._pipeline.scheduler, job.scheduler)
+        scheduler = self._schedulers.fresh(job.scheduler)
         config = scheduler.config
         shift = calculate_shift(
             (job.height // self.side) * (job.width // self.side),

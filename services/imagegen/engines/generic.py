@@ -15,7 +15,7 @@ from servekit.errors import ModelUnavailable
 from services.imagegen.domain import Decoded, Job, Pixels
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.pictures import all_finite, modules_of, to_pixels
-from services.imagegen.engines.schedulers import fresh
+from services.imagegen.engines.schedulers import Schedulers
 from services.imagegen.engines.tokens import token_counter
 from services.imagegen.engines.watching import Watch
 from services.imagegen.ports import Pulse
@@ -67,7 +67,7 @@ class GenericEngine:
         self._parts = parts
         self._row = parts.row
         self._pipeline = parts.pipeline
-        self._scheduler = parts.pipeline.scheduler
+        self._schedulers = Schedulers(parts.pipeline.scheduler)
         self._count_tokens = token_counter(parts.pipeline)
         self._watch = Watch(parts)
         self._accepted = inspect.signature(type(parts.pipeline).__call__).parameters
@@ -86,6 +86,10 @@ class GenericEngine:
         """Note the job; the pipeline itself encodes and draws."""
         return GenericState(job=job, total=job.steps, prompt_tokens=self._count_tokens(job.prompt))
 
+    def prepare_all(self, jobs: Sequence[Job]) -> list[GenericState]:
+        """Note the jobs."""
+        return [self.prepare(job) for job in jobs]
+
     def step(self, states: Sequence[GenericState], pulse: Pulse) -> None:
         """Run every state to its end, calling `pulse` after each denoising step."""
         for state in states:
@@ -102,6 +106,10 @@ class GenericEngine:
             finite=latents_finite and all_finite(image),
             can_decode_fp32=latents_finite and not fp32 and self._has_16_bit_vae() and state.latents is not None,
         )
+
+    def finish_all(self, states: Sequence[GenericState]) -> list[Decoded]:
+        """Return the pictures."""
+        return [self.finish(state) for state in states]
 
     def preview(self, state: GenericState) -> Pixels | None:
         """Return nothing: what the latents mean is the pipeline's own business."""
@@ -132,7 +140,7 @@ class GenericEngine:
             "callback_on_step_end": on_step_end,
             "callback_on_step_end_tensor_inputs": ["latents"],
         }
-        self._pipeline.scheduler = fresh(self._scheduler, job.scheduler)
+        self._pipeline.scheduler = self._schedulers.fresh(job.scheduler)
         with torch.inference_mode(), self._forecasting(job):
             result = self._pipeline(**{key: value for key, value in wanted.items() if key in self._accepted})
         state.image = result.images[0]

@@ -12,7 +12,6 @@ from services.imagegen.engines.denoising import Sample
 from services.imagegen.engines.flow import FlowFamily
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.prompt_cache import Embeddings
-from services.imagegen.engines.schedulers import fresh
 from services.imagegen.engines.stepwise import StepwiseEngine
 
 
@@ -37,18 +36,18 @@ class HiDream(FlowFamily):
         )[0]
         return -velocity
 
-    def _encode(self, prompt: str) -> Embeddings:
+    def _encode(self, prompts: Sequence[str]) -> list[Embeddings]:
         """Return T5's embeddings (1, tokens, features), Llama's (layers, 1, tokens, features), CLIP's pooled."""
         t5, _, llama, _, pooled, _ = self._pipeline.encode_prompt(
-            prompt,
+            list(prompts),
             device=self.vae.device,
             do_classifier_free_guidance=False,
             max_sequence_length=self._row.max_tokens,
         )
-        return t5, llama, pooled
+        return list(zip(t5.split(1), llama.split(1, dim=1), pooled.split(1), strict=True))
 
     def _scheduler(self, job: Job) -> Any:
-        scheduler = fresh(self._pipeline.scheduler, job.scheduler)
+        scheduler = self._schedulers.fresh(job.scheduler)
         shift = {"mu": calculate_shift(self._pipeline.transformer.max_seq)}
         options = {} if isinstance(scheduler, UniPCMultistepScheduler) else shift
         scheduler.set_timesteps(job.steps, device=self.vae.device, **options)

@@ -4,7 +4,7 @@ They are kept in host memory: a device has better use for its own, and a model t
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 import torch
 
@@ -19,19 +19,21 @@ class PromptCache:
         self._held = 0
         self._entries: OrderedDict[Hashable, tuple[torch.device, Embeddings]] = OrderedDict()
 
-    def get(self, key: Hashable, encode: Callable[[], Embeddings]) -> Embeddings:
-        """Return the embeddings of `key`, encoding them if they are not held."""
-        if key in self._entries:
-            self._entries.move_to_end(key)
-            device, embeddings = self._entries[key]
-            return tuple(each.to(device) for each in embeddings)
-        embeddings = encode()
+    def find(self, key: Hashable) -> Embeddings | None:
+        """Return the embeddings of `key`, where they were made; None if they are not held."""
+        if key not in self._entries:
+            return None
+        self._entries.move_to_end(key)
+        device, embeddings = self._entries[key]
+        return tuple(each.to(device) for each in embeddings)
+
+    def keep(self, key: Hashable, embeddings: Embeddings) -> None:
+        """Hold embeddings that are not held yet."""
         self._entries[key] = (embeddings[0].device, tuple(each.cpu() for each in embeddings))
         self._held += _bytes(embeddings)
         while self._held > self._max_bytes and len(self._entries) > 1:
             _, (_, oldest) = self._entries.popitem(last=False)
             self._held -= _bytes(oldest)
-        return embeddings
 
 
 def _bytes(embeddings: Embeddings) -> int:

@@ -11,7 +11,6 @@ from services.imagegen.engines.denoising import Sample
 from services.imagegen.engines.flow import FlowFamily
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.prompt_cache import Embeddings
-from services.imagegen.engines.schedulers import fresh
 from services.imagegen.engines.stepwise import StepwiseEngine
 
 
@@ -35,21 +34,21 @@ class StableDiffusion3(FlowFamily):
         )[0]
         return velocity
 
-    def _encode(self, prompt: str) -> Embeddings:
+    def _encode(self, prompts: Sequence[str]) -> list[Embeddings]:
         """Return token embeddings, CLIP's before T5's, and pooled ones. Without T5 its part is zero."""
         tokens, _, pooled, _ = self._pipeline.encode_prompt(
-            prompt,
+            list(prompts),
             prompt_2=None,
             prompt_3=None,
             device=self.vae.device,
             do_classifier_free_guidance=False,
             max_sequence_length=self._row.max_tokens,
         )
-        return tokens, pooled
+        return list(zip(tokens.split(1), pooled.split(1), strict=True))
 
     def _scheduler(self, job: Job) -> Any:
         """Return a scheduler of the job's own, its steps shifted by the picture's size where the weights say so."""
-        scheduler = fresh(self._pipeline.scheduler, job.scheduler)
+        scheduler = self._schedulers.fresh(job.scheduler)
         config = scheduler.config
         options = {}
         if config.get("use_dynamic_shifting"):

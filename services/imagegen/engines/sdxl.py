@@ -1,6 +1,7 @@
 """SDXL, with or without its refiner. `diffusers.StableDiffusionXLPipeline.__call__` is the oracle of its tests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from services.imagegen.engines.clip import LongPrompts, padded
 from services.imagegen.engines.denoising import Leg, Sample
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.prompt_cache import Embeddings
-from services.imagegen.engines.schedulers import fresh
+from services.imagegen.engines.schedulers import Schedulers
 from services.imagegen.engines.stepwise import StepwiseEngine
 from services.imagegen.engines.texts import Texts
 from services.imagegen.engines.vae import Vae
@@ -79,6 +80,7 @@ class Sdxl:
         self.side = self.vae.factor
         self._network = network
         self._pipeline = network.pipeline
+        self._schedulers = Schedulers(network.pipeline.scheduler)
         self._prompts = LongPrompts(network.pipeline, max_tokens, self.vae.device)
         self._texts = Texts(self._prompts.encode, self._encode_negative)
 
@@ -87,11 +89,15 @@ class Sdxl:
         skipped = 0 if job.source is None else job.steps - max(int(job.steps * job.source.strength), 1)
         return [self.leg(job, skipped)]
 
+    def reading(self, jobs: Sequence[Job]) -> AbstractContextManager[None]:
+        """Have prompts encoded in one pass."""
+        return self._texts.together(jobs)
+
     def leg(self, job: Job, skipped: int = 0) -> Leg:
         """Return the leg over all steps but the first ones."""
         guided = job.guidance > 1 and not self._network.embeds_guidance
         text, negative = self._alike(*self._texts.of(job, guided=guided))
-        scheduler = fresh(self._pipeline.scheduler, job.scheduler)
+        scheduler = self._schedulers.fresh(job.scheduler)
         scheduler.set_timesteps(job.steps, device=self.vae.device)
         leg = Leg(self._network, scheduler, scheduler.timesteps, text, negative)
         leg.leave_out(skipped * scheduler.order)
@@ -103,14 +109,18 @@ class Sdxl:
             return text, negative
         length = max(text[0].shape[1], negative[0].shape[1])
         return (
-            padded(text, self._prompts.encode(""), length),
+            padded(text, self._empty, length),
             padded(negative, self._encode_negative(""), length),
         )
 
     def _encode_negative(self, prompt: str) -> Embeddings:
         if not prompt and self._pipeline.config.get("force_zeros_for_empty_prompt"):
-            return tuple(torch.zeros_like(each) for each in self._prompts.encode(""))
-        return self._prompts.encode(prompt)
+            return tuple(torch.zeros_like(each) for each in self._empty)
+        return self._prompts.encode([prompt])[0]
+
+    @property
+    def _empty(self) -> Embeddings:
+        return self._prompts.encode([""])[0]
 
 
 class Refined:
@@ -133,6 +143,13 @@ class Refined:
         base.timesteps = base.timesteps[: int((base.timesteps >= cutoff).sum())]
         refiner.leave_out(_whole_steps(refiner.scheduler, int((refiner.timesteps >= cutoff).sum())))
         return [leg for leg in (base, refiner) if len(leg.timesteps)]
+
+    @contextmanager
+    def reading(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """Have prompts encoded in one pass by each of both."""
+        refined = [job for job in jobs if job.refine]
+        with self._base.reading(jobs), self._refiner.reading(refined) if refined else nullcontext():
+            yield
 
 
 def _whole_steps(scheduler: Any, left_out: int) -> int:

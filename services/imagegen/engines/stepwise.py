@@ -24,6 +24,9 @@ from services.imagegen.engines.vae import Vae
 from services.imagegen.engines.watching import Watch
 from services.imagegen.ports import Pulse
 
+_PIXELS_AT_ONCE = 512 * 512
+"""Of pictures decoded together. Larger ones keep a device busy by themselves, and would need the memory of all."""
+
 
 class Family(Protocol):
     """What is one family's own."""
@@ -34,6 +37,9 @@ class Family(Protocol):
 
     def legs(self, job: Job) -> Sequence[Leg]:
         """Encode the prompt and plan the steps, from where the source picture lets them start."""
+
+    def reading(self, jobs: Sequence[Job]) -> AbstractContextManager[None]:
+        """Have the prompts of jobs with equal adapters encoded in one pass, for `legs` inside the block."""
 
 
 class StepwiseEngine:
@@ -66,11 +72,14 @@ class StepwiseEngine:
     def prepare(self, job: Job) -> Denoising:
         """Encode the prompt and draw the noise, on the CPU, so that a seed means the same on every device."""
         self._adapters.wear(job.adapters)
-        generator = torch.Generator("cpu").manual_seed(job.seed)
         with torch.inference_mode():
-            legs = self._family.legs(job)
-            latents, kept = self._canvas(job, legs[0], generator)
-        return Denoising(job, self._count_tokens(job.prompt), latents, legs, generator, kept)
+            return self._prepared(job)
+
+    def prepare_all(self, jobs: Sequence[Job]) -> list[Denoising]:
+        """Do as `prepare` for each, the prompts in one pass: to an encoder several short texts are hardly more."""
+        self._adapters.wear(jobs[0].adapters)
+        with torch.inference_mode(), self._family.reading(jobs):
+            return [self._prepared(job) for job in jobs]
 
     def step(self, states: Sequence[Denoising], pulse: Pulse) -> None:
         """Advance every state by one step, those that forecast nothing in one forward pass.
@@ -90,16 +99,14 @@ class StepwiseEngine:
 
     def finish(self, state: Denoising, *, fp32: bool = False) -> Decoded:
         """Decode the latents to a picture."""
-        decoder = self._decoders[state.job.decoder]
-        with torch.inference_mode():
-            image, tiled = decoder.decode(state.latents, fp32=fp32)
-            latents_finite = all_finite(state.latents)
-        return Decoded(
-            pixels=to_pixels(image),
-            finite=latents_finite and all_finite(image),
-            can_decode_fp32=latents_finite and not fp32 and not decoder.decodes_in_fp32,
-            tiled=tiled,
-        )
+        return self._decoded([state], fp32=fp32)[0]
+
+    def finish_all(self, states: Sequence[Denoising]) -> list[Decoded]:
+        """Decode the latents of states that shared a forward pass, as many at once as are small."""
+        job, decoders = states[0].job, {each.job.decoder for each in states}
+        at_once = max(1, _PIXELS_AT_ONCE // (job.width * job.height)) if len(decoders) == 1 else 1
+        parts = [states[begin : begin + at_once] for begin in range(0, len(states), at_once)]
+        return [decoded for part in parts for decoded in self._decoded(part)]
 
     def preview(self, state: Denoising) -> Pixels | None:
         """Return a small picture of where the state is heading."""
@@ -111,6 +118,27 @@ class StepwiseEngine:
     def watching(self, look: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `look` before each block of the model, inside the block."""
         return self._watch.calling(look)
+
+    def _prepared(self, job: Job) -> Denoising:
+        generator = torch.Generator("cpu").manual_seed(job.seed)
+        legs = self._family.legs(job)
+        latents, kept = self._canvas(job, legs[0], generator)
+        return Denoising(job, self._count_tokens(job.prompt), latents, legs, generator, kept)
+
+    def _decoded(self, states: Sequence[Denoising], *, fp32: bool = False) -> list[Decoded]:
+        decoder = self._decoders[states[0].job.decoder]
+        with torch.inference_mode():
+            images, tiled = decoder.decode(torch.cat([each.latents for each in states]), fp32=fp32)
+            finite = [all_finite(each.latents) for each in states]
+        return [
+            Decoded(
+                pixels=to_pixels(image),
+                finite=latents_finite and all_finite(image),
+                can_decode_fp32=latents_finite and not fp32 and not decoder.decodes_in_fp32,
+                tiled=tiled,
+            )
+            for image, latents_finite in zip(images, finite, strict=True)
+        ]
 
     def _canvas(self, job: Job, leg: Leg, generator: torch.Generator) -> tuple[torch.Tensor, Kept | None]:
         """Return the latents before the first step, and what of them is to stay. The source is drawn first."""

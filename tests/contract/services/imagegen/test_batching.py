@@ -1,5 +1,6 @@
 """Requests share forward passes and stay themselves, whatever the family."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,3 +132,60 @@ def test_an_adapter_that_is_not_there_is_a_typed_error_and_changes_nothing(build
         engine.prepare(runs.job(adapters=(AdapterChoice("tiny_flux_lora"), AdapterChoice("no_such_lora"))))
 
     assert runs.apart(runs.alone(engine, runs.job()).pixels, before) == 0
+
+
+def at_once(engine: Engine, jobs: list[Job]) -> list[Pixels]:
+    """Make pictures of equally many steps together from beginning to end, as far as their keys agree."""
+    states, pictures = engine.prepare_all(jobs), dict[int, Pixels]()
+    for key in {each.batch_key for each in states}:
+        alike = [each for each in states if each.batch_key == key]
+        while alike[0].done < alike[0].total:
+            engine.step(alike, runs.ignore)
+        pictures |= {id(each): made.pixels for each, made in zip(alike, engine.finish_all(alike), strict=True)}
+    return [pictures[id(each)] for each in states]
+
+
+@pytest.mark.parametrize("base", [*STEPWISE, rows.REFINED], ids=lambda base: base["id"])
+def test_pictures_prepared_and_finished_at_once_come_out_as_alone(fresh: Build, base: dict[str, Any]) -> None:
+    jobs = [
+        runs.job(seed=1),
+        runs.job(seed=2, prompt="a blue tree", guidance=2.0, negative_prompt="a house"),
+        runs.job(seed=3, prompt="a red lake and a boat " * 8),
+        runs.job(seed=4, prompt="a blue tree"),
+    ]
+    jobs = [replace(job, refine=base == rows.REFINED) for job in jobs]
+    engine = fresh(base)
+    expected = [runs.alone(engine, job).pixels for job in jobs]
+
+    assert max(map(runs.apart, at_once(fresh(base), jobs), expected)) <= TOLERANCE
+
+
+@FAMILIES
+def test_a_picture_made_alone_is_the_same_whatever_company_its_prompt_had(fresh: Build, base: dict[str, Any]) -> None:
+    engine = fresh(base)
+    at_once(engine, [runs.job(), runs.job(prompt="a blue tree")])
+
+    assert runs.apart(runs.alone(engine, runs.job()).pixels, runs.alone(fresh(base), runs.job()).pixels) == 0
+
+
+@FAMILIES
+def test_prompts_are_read_in_one_pass_and_once(fresh: Build, base: dict[str, Any]) -> None:
+    engine, passes = fresh(base), list[int]()
+    encoders = [each for each in engine.modules if type(each).__name__.startswith(("CLIP", "T5", "Llama"))]
+    for encoder in encoders:
+        encoder.register_forward_hook(lambda _module, _inputs, output: passes.append(len(output[0])))
+    jobs = [runs.job(guidance=1.0, prompt=prompt) for prompt in ("a red lake", "a blue tree", "a red lake", "a boat")]
+    engine.prepare_all(jobs)
+    engine.prepare_all(jobs)
+
+    assert passes == [3] * len(encoders)
+
+
+@pytest.mark.parametrize(("side", "passes"), [(32, [3]), (352, [2, 1]), (512, [1, 1, 1])])
+def test_small_pictures_are_decoded_in_one_pass(fresh: Build, side: int, passes: list[int]) -> None:
+    engine, decoded = fresh(), list[int]()
+    (vae,) = [each for each in engine.modules if type(each).__name__ == "AutoencoderKL"]
+    vae.decoder.register_forward_hook(lambda _module, _inputs, output: decoded.append(len(output)))
+    engine.finish_all(engine.prepare_all([runs.job(seed=seed, width=side, height=side) for seed in range(3)]))
+
+    assert decoded == passes

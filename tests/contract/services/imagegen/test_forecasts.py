@@ -15,11 +15,12 @@ from diffusers.hooks.taylorseer_cache import TaylorSeerCacheConfig, apply_taylor
 
 from servekit.errors import Cancelled, ModelUnavailable
 from servekit.worker import CancelToken, DeviceWorker
-from services.imagegen.batching import Batcher, Made
+from services.imagegen.batching import Batcher
 from services.imagegen.domain import AdapterChoice, Pixels
 from services.imagegen.engines.schedulers import fresh as fresh_scheduler
 from services.imagegen.ports import Engine
 from services.imagegen.step_cache import StepCache
+from services.imagegen.turns import Made
 from tests.contract.services.imagegen import oracle, runs
 from tests.contract.services.imagegen.conftest import Build, Load
 from tests.unit.services.imagegen import rows

@@ -66,10 +66,10 @@ def test_tiles_are_smaller_than_the_picture_and_make_all_of_it(vae: Any, monkeyp
 
     monkeypatch.setattr(vae.decoder, "forward", forward)
     with torch.inference_mode():
-        image, tiled = decoder.decode(torch.randn(1, decoder.channels, 32, 32))
+        images, tiled = decoder.decode(torch.randn(2, decoder.channels, 32, 32))
 
     assert (tiled, max(sides[1:])) == (True, 16)
-    assert image.shape == (3, 32 * decoder.factor, 32 * decoder.factor)
+    assert images.shape == (2, 3, 32 * decoder.factor, 32 * decoder.factor)
     assert not vae.use_tiling
 
 
@@ -94,10 +94,10 @@ def decode_with_ever_less_memory() -> dict[str, object]:
     decoder = Decoder(autoencoder())
     latents = torch.nn.functional.interpolate(torch.randn(1, decoder.channels, 8, 8), SIDE, mode="bicubic")
     with torch.inference_mode():
-        whole, _ = decoder.decode(latents)
+        [whole], _ = decoder.decode(latents)
         for room in ROOMS:
             with limited(room):
-                image, tiled = decoder.decode(latents)
+                [image], tiled = decoder.decode(latents)
             if tiled:
                 break
         _, tiled_again = decoder.decode(latents)

@@ -37,6 +37,10 @@ class FakeEngine:
     forecasts: list[int] = field(default_factory=list)
     """Seeds of the pictures of each step that took no forward pass."""
     finished: list[int] = field(default_factory=list)
+    prepared: list[list[int]] = field(default_factory=list)
+    """Seeds of the pictures that were prepared at once."""
+    finished_together: list[int] = field(default_factory=list)
+    """How many pictures were finished at once."""
     resident_bytes: int = 1
     modules: Sequence[object] = ()
     look: Callable[[], None] | None = None
@@ -44,6 +48,10 @@ class FakeEngine:
 
     def prepare(self, job: Job) -> FakeState:
         return FakeState(job, (job.width, job.height) if not job.alone else (job.seed, "alone"), job.steps)
+
+    def prepare_all(self, jobs: Sequence[Job]) -> list[FakeState]:
+        self.prepared.append([each.seed for each in jobs])
+        return [self.prepare(each) for each in jobs]
 
     def step(self, states: Sequence[State], pulse: Pulse) -> None:
         batch = [each for each in states if isinstance(each, FakeState)]
@@ -62,6 +70,10 @@ class FakeEngine:
         assert isinstance(state, FakeState)
         self.finished.append(state.job.seed)
         return Decoded(np.full((2, 2, 3), state.job.seed % 256, np.uint8), True, not fp32)
+
+    def finish_all(self, states: Sequence[State]) -> list[Decoded]:
+        self.finished_together.append(len(states))
+        return [self.finish(each) for each in states]
 
     def preview(self, state: State) -> Pixels | None:
         return np.zeros((2, 2, 3), np.uint8)

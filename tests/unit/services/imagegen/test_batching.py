@@ -4,14 +4,12 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory, Draining
 from servekit.testing import ManualClock
 from servekit.worker import CancelToken, DeviceWorker
-from services.imagegen.batching import AGEING, Batcher, Entry, choose
-from services.imagegen.domain import Decoded, Pixels, Priority
+from services.imagegen.batching import Batcher
+from services.imagegen.domain import Decoded, Job, Pixels, Priority
 from services.imagegen.ports import State
 from services.imagegen.step_cache import StepCache
 from tests.unit.services.imagegen.fakes import FakeEngine, FakeState, job
@@ -231,6 +229,40 @@ async def test_a_failure_after_a_shared_step_ends_one_picture_alone(worker: Devi
     assert (type(results[0]), results[1].decoded.finite) == (RuntimeError, True)  # type: ignore[union-attr]
 
 
+async def test_pictures_that_arrive_or_end_together_are_prepared_and_finished_at_once(worker: DeviceWorker) -> None:
+    engine = FakeEngine(max_batch=2)
+    batcher = Batcher(engine, worker)
+
+    await asyncio.gather(*(batcher.make(job(seed, alone=seed == 2)) for seed in range(5)))
+
+    assert (engine.prepared, engine.finished_together) == ([[0, 1], [3, 4]], [2, 2])
+    assert sorted(engine.finished) == [0, 1, 2, 3, 4]
+
+
+class Clumsy(FakeEngine):
+    """Can do nothing for several at once, and cannot prepare picture 1 nor finish picture 2."""
+
+    def prepare(self, job: Job) -> FakeState:
+        if job.seed == 1:
+            raise RuntimeError("no such picture")
+        return super().prepare(job)
+
+    def finish(self, state: State, *, fp32: bool = False) -> Decoded:
+        assert isinstance(state, FakeState)
+        if state.job.seed == 2:
+            raise RuntimeError("no such picture")
+        return super().finish(state)
+
+
+async def test_what_fails_for_several_at_once_is_done_for_each_by_itself(worker: DeviceWorker) -> None:
+    engine = Clumsy()
+    batcher = Batcher(engine, worker)
+    results = await asyncio.gather(*(batcher.make(job(seed)) for seed in range(4)), return_exceptions=True)
+
+    assert [isinstance(each, RuntimeError) for each in results] == [False, True, True, False]
+    assert (engine.prepared, engine.finished_together) == ([[0, 1, 2, 3]], [3])
+
+
 async def test_a_preview_that_does_not_fit_is_left_out(worker: DeviceWorker) -> None:
     engine = Blind()
     engine.error = DeviceOutOfMemory(wanted_bytes=2, free_bytes=1)
@@ -425,46 +457,3 @@ async def test_cancelling_before_the_first_step_makes_no_step(worker: DeviceWork
         await doomed
 
     assert engine.finished == []
-
-
-Mix = st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3), st.integers(1, 12)), min_size=1, max_size=12)
-
-
-def entries(mix: list[tuple[Priority, int, int]]) -> list[Entry]:
-    loop = asyncio.new_event_loop()
-    made = []
-    for arrival, (priority, key, steps) in enumerate(mix):
-        entry = Entry(job(steps=steps), priority, None, lambda *_: None, arrival, loop.create_future())
-        entry.state = FakeState(entry.job, key, steps)
-        made.append(entry)
-    loop.close()
-    return made
-
-
-@given(Mix, st.integers(1, 6))
-def test_a_batch_has_one_key_and_fits(mix: list[tuple[Priority, int, int]], width: int) -> None:
-    batch = choose(entries(mix), lambda _: width)
-
-    assert 1 <= len(batch) <= width
-    assert len({each.key() for each in batch}) == 1
-
-
-@given(Mix, st.integers(1, 6))
-def test_nobody_starves_whatever_the_priorities(mix: list[tuple[Priority, int, int]], width: int) -> None:
-    active = entries(mix)
-    bound = 3 * AGEING + len(active)
-    for _ in range(200):
-        batch = choose(active, lambda _: width)
-        for entry in active:
-            entry.waited += 1
-        for entry in batch:
-            entry.waited = 0
-        assert max(entry.waited for entry in active) <= bound
-
-
-def test_cancelled_is_what_a_token_raises() -> None:
-    entry = entries([(Priority.LOW, 0, 1)])[0]
-    entry.token.cancel()
-
-    with pytest.raises(Cancelled):
-        entry.token.check()
