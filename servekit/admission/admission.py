@@ -119,9 +119,9 @@ class Admission:
         return waiter
 
     def _advance(self) -> None:
-        self._queue.admit(self._clock.monotonic())
-        for news in self._news.values():
-            news.set()
+        """Let in who may, and tell them and who still waits."""
+        for waiter in [*self._queue.admit(self._clock.monotonic()), *self._queue.waiting]:
+            self._news[waiter].set()
 
     async def _until_admitted(self, waiter: Waiter, deadline: float | None, on_queued: OnQueued | None) -> None:
         news, told = self._news[waiter], -1

@@ -208,10 +208,11 @@ class Ledger:
 
     def _keep_what_fits_again(self) -> None:
         """Let stay what had to leave for a lack of room that has passed, if it is pinned or in use."""
-        if self.room.free_bytes < 0:
+        doomed = [entry for entry in self._entries.values() if entry.doom is EvictReason.MEMORY]
+        if not doomed or self.room.free_bytes < 0:
             return
-        for entry in self._entries.values():
-            if entry.state is ModelState.READY and entry.doom is EvictReason.MEMORY and (entry.pinned or entry.leases):
+        for entry in doomed:
+            if entry.state is ModelState.READY and (entry.pinned or entry.leases):
                 entry.doom = None
 
     def _settle(self, now: float) -> Iterator[Request]:

@@ -125,6 +125,9 @@ class Generate:
     async def _pictures(self, run: _Run, begin: Callable[[], None]) -> list[Course]:
         """Make all pictures side by side; they share forward passes where the engine can."""
         courses = [self._course(run, index, begin) for index in range(run.plan.request.count)]
+        if len(courses) == 1:
+            await self._picture(run, courses[0])
+            return courses
         try:
             async with asyncio.TaskGroup() as group:
                 for course in courses:
