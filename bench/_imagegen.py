@@ -21,6 +21,7 @@ from PIL import Image
 
 from atelier.imagegen.v1 import image_service_pb2
 from bench._parts import helper
+from deploy.local.studio import PATIENT
 
 if TYPE_CHECKING:
     from atelier.imagegen.v1.image_service_pb2_grpc import ImageServiceAsyncStub
@@ -36,8 +37,11 @@ _RUNNING = 64
 
 
 def patient() -> None:
-    """Have torch's threads sleep while they wait, here and in servers started from here. Call it before torch comes."""
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    """Have torch's threads wait as they do in deployments, here and in servers started from here.
+
+    Call it before torch comes.
+    """
+    os.environ.update(PATIENT)
 
 
 @asynccontextmanager

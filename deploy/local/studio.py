@@ -20,9 +20,8 @@ from servekit.channels import Link
 SERVICES = ("rewrite_llm", "imagegen", "voice", "router")
 """In the order in which they start: the router last, so that it finds the others."""
 
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait for each other sleep instead of spinning: spinning made a picture sixty times slower on two cores
-of which another program wanted one, and saves a tenth of a second where none does."""
+PATIENT = {"GOMP_SPINCOUNT": "700"}
+"""Threads that wait for each other spin for a moment, then sleep: `docs/decisions/0056-threads-that-wait.md`."""
 
 STOP_SECONDS = 15.0
 """How long a service gets to stop by itself before it is killed."""

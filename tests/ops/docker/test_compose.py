@@ -12,7 +12,7 @@ from tests.ops.tools import ROOT, tool
 
 FILE = ROOT / "deploy" / "docker" / "compose.yaml"
 NAMES = {"router": "router", "imagegen": "imagegen", "voice": "voice", "rewrite-llm": "rewrite_llm"}
-OF_LIBRARIES = {"OMP_WAIT_POLICY"}
+OF_LIBRARIES = {"GOMP_SPINCOUNT"}
 
 VALIDATE = "import sys; from compose_spec import PyCompose; PyCompose.from_yaml(sys.stdin.read()).to_spec()"
 

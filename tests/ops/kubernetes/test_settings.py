@@ -15,7 +15,7 @@ from tests.ops.kubernetes import overlays
 from tests.ops.kubernetes.overlays import Overlay, Resource
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-OF_LIBRARIES = {"HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "OMP_WAIT_POLICY"}
+OF_LIBRARIES = {"HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "GOMP_SPINCOUNT"}
 SPARE_S = 10
 """Seconds that a pod must have left after preStop, drain and grace, to unload and exit."""
 
