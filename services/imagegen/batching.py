@@ -18,7 +18,7 @@ from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory
 from servekit.worker import CancelToken, DeviceWorker, drop_locals, outlast
 from services.imagegen.domain import Decoded, Job, Pixels, Priority, Stage
 from services.imagegen.ports import Engine, State
-from services.imagegen.turns import Entry, Made, OnStep, choose, company
+from services.imagegen.turns import Entry, Made, OnStep, choose, to_prepare
 from services.imagegen.widths import Widths
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Batcher:
         self._active: list[Entry] = []
         self._driver: asyncio.Task[None] | None = None
         self._arrivals = count()
+        self._steps = 0
 
     async def make(
         self,
@@ -115,10 +116,11 @@ class Batcher:
             self._join_and_leave()
             if not self._active:
                 return
-            if fresh := [each for each in self._active if each.state is None]:
-                self._together(company(fresh)[: self.engine.max_batch], self._prepare)
+            if fresh := to_prepare(self._active, self._widths.limit):
+                self._together(fresh[: self.engine.max_batch], self._prepare)
             else:
-                self._advance(choose(self._active, self._widths.limit))
+                prepared = [each for each in self._active if each.state is not None]
+                self._advance(choose(prepared, self._widths.limit))
             yield
 
     def _advance(self, batch: Sequence[Entry]) -> None:
@@ -143,7 +145,9 @@ class Batcher:
 
     def _join_and_leave(self) -> None:
         while self._inbox:
-            self._active.append(self._inbox.popleft())
+            entry = self._inbox.popleft()
+            entry.since = self._steps
+            self._active.append(entry)
         for entry in list(self._active):
             try:
                 self._check(entry)
@@ -193,6 +197,7 @@ class Batcher:
         ended = self._clock()
         self._widths.record(batch[0].key(), len(batch), ended - began)
         self._on_batch(len(batch), ended - began)
+        self._steps += 1
         for entry in self._active:
             entry.waited += 1
         for entry in batch:

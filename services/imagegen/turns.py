@@ -9,7 +9,10 @@ from services.imagegen.domain import Decoded, Job, Pixels, Priority, Stage
 from services.imagegen.ports import State
 
 AGEING = 8
-"""Steps of others that lift a waiting picture by one priority class."""
+"""Steps of others that lift a waiting kind of picture by one priority class; and the most for which a picture is not
+prepared because there is no place for it."""
+LEAD = 50
+"""Steps by which a priority class goes before the one below: about those of a picture."""
 
 OnStep = Callable[[int, int, Pixels | None], None]
 """Called on the device thread with the steps done, the steps in all and, where one was asked for, a preview."""
@@ -36,6 +39,8 @@ class Entry:
     future: "asyncio.Future[Made]"
     token: CancelToken = field(default_factory=CancelToken)
     state: State | None = None
+    since: int = 0
+    """Steps that the loop had taken when it came."""
     waited: int = 0
     """Steps of others since its own last one."""
     reported: int = 0
@@ -46,14 +51,26 @@ class Entry:
         known = self.stages.get(name, Stage(name, began, began, 0.0))
         self.stages[name] = replace(known, ended=ended, seconds=known.seconds + ended - began)
 
+    @property
     def urgency(self) -> int:
         """Priority, raised by every `AGEING` steps of others."""
         return self.priority + self.waited // AGEING
 
     @property
+    def rank(self) -> tuple[int, int]:
+        """Order among pictures of a kind, smallest first: by arrival, each priority class as if `LEAD` steps sooner."""
+        return (self.since - LEAD * self.priority, self.arrival)
+
+    @property
     def drawn(self) -> bool:
         """True once all steps are taken."""
         return self.state is not None and self.state.done >= self.state.total
+
+    def like(self, other: "Entry") -> bool:
+        """Tell, before it is prepared, whether it is likely to have the key of another."""
+        one, two = self.job, other.job
+        same = (one.width, one.height, one.adapters) == (two.width, two.height, two.adapters)
+        return same and not one.alone and not two.alone
 
     def key(self) -> Hashable:
         """States with equal keys may share a forward pass."""
@@ -63,15 +80,34 @@ class Entry:
 def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int]) -> list[Entry]:
     """Return the pictures of the next step, all of one key, `limit(key)` at most.
 
-    Kinds of pictures take turns: next is that of the most urgent picture, among equals of the one that waited longest.
-    Of that kind the most urgent go, then who came first: if all took turns, all would be done last.
+    Of a kind those go that came first, to their end: if they took turns, all would be done last. A picture is passed by
+    later ones of a higher priority, but only within `LEAD` steps for each class between them.
 
-    A picture that is passed over ages, and each step takes one of the most urgent, so among n pictures each gets a step
-    at least every 3 * AGEING + n steps.
+    Kinds take turns: next is that whose first picture is the most urgent, among equals the one that waited longest. It
+    ages while others go, and each step takes one of the most urgent, so of n kinds each gets a step at least every
+    3 * AGEING + n steps; a picture of a higher priority that takes the first's place begins to wait anew.
     """
-    key = max(entries, key=lambda each: (each.urgency(), each.waited, -each.arrival)).key()
-    alike = [each for each in entries if each.key() == key]
-    return sorted(alike, key=lambda each: (-each.urgency(), each.arrival))[: limit(key)]
+    kinds: dict[Hashable, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda each: each.rank):
+        kinds.setdefault(entry.key(), []).append(entry)
+    kind = max(kinds.values(), key=lambda each: (each[0].urgency, each[0].waited, -each[0].arrival))
+    return kind[: limit(kind[0].key())]
+
+
+def to_prepare(entries: Sequence[Entry], limit: Callable[[Hashable], int]) -> list[Entry]:
+    """Return the pictures to prepare before the next step, which can be prepared together.
+
+    Where all places of the next step are taken, pictures like those are left for when one is free, `AGEING` steps at
+    most: then they are prepared at once, which takes less time. Not so who would get a place at once.
+    """
+    fresh = [each for each in entries if each.state is None]
+    prepared = [each for each in entries if each.state is not None]
+    if fresh and prepared:
+        batch = choose(prepared, limit)
+        if len(batch) >= limit(batch[0].key()):
+            last = batch[-1]
+            fresh = [each for each in fresh if each.rank < last.rank or each.waited >= AGEING or not each.like(last)]
+    return company(fresh) if fresh else []
 
 
 def company(fresh: Sequence[Entry]) -> list[Entry]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.imagegen.domain import AdapterChoice, Priority
-from services.imagegen.turns import AGEING, Entry, choose, company
+from services.imagegen.turns import AGEING, LEAD, Entry, choose, company, to_prepare
 from tests.unit.services.imagegen.fakes import FakeState, job
 
 Mix = st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3), st.integers(1, 12)), min_size=1, max_size=12)
@@ -22,6 +22,16 @@ def entries(mix: list[tuple[Priority, int, int]]) -> list[Entry]:
     return made
 
 
+def step(active: list[Entry], batch: list[Entry]) -> None:
+    """Take a step as the batcher does."""
+    for entry in active:
+        entry.waited += 1
+    for entry in batch:
+        entry.waited = 0
+        assert isinstance(entry.state, FakeState)
+        entry.state.done += 1
+
+
 @given(Mix, st.integers(1, 6))
 def test_a_batch_has_one_key_and_fits(mix: list[tuple[Priority, int, int]], width: int) -> None:
     batch = choose(entries(mix), lambda _: width)
@@ -32,15 +42,75 @@ def test_a_batch_has_one_key_and_fits(mix: list[tuple[Priority, int, int]], widt
 
 @given(Mix, st.integers(1, 6))
 def test_nobody_starves_whatever_the_priorities(mix: list[tuple[Priority, int, int]], width: int) -> None:
+    """Of kinds that never end each gets a step within the bound; of one kind the first go on."""
     active = entries(mix)
-    bound = 3 * AGEING + len(active)
+    kinds = {each.key() for each in active}
+    bound, since_last = 3 * AGEING + len(kinds), dict.fromkeys(kinds, 0)
     for _ in range(200):
         batch = choose(active, lambda _: width)
-        for entry in active:
-            entry.waited += 1
-        for entry in batch:
-            entry.waited = 0
-        assert max(entry.waited for entry in active) <= bound
+        for kind in kinds:
+            since_last[kind] += 1
+        since_last[batch[0].key()] = 0
+        step(active, batch)
+        alike = [each for each in active if each.key() == batch[0].key()]
+        assert max(since_last.values()) <= bound
+        assert batch == sorted(alike, key=lambda each: each.rank)[: len(batch)]
+
+
+@given(Mix, st.integers(1, 6))
+def test_who_came_first_is_done_first_of_equals_and_everyone_is(
+    mix: list[tuple[Priority, int, int]], width: int
+) -> None:
+    """Of pictures with equally many steps; no more steps are taken than one by one."""
+    active, done = entries([(priority, key, 5) for priority, key, _ in mix]), list[Entry]()
+    for _ in range(5 * len(active)):
+        if active:
+            batch = choose(active, lambda _: width)
+            step(active, batch)
+            done += [each for each in batch if each.drawn]
+            active = [each for each in active if not each.drawn]
+
+    assert not active
+    for priority in Priority:
+        for key in range(4):
+            equals = [each.arrival for each in done if (each.priority, each.key()) == (priority, key)]
+            assert equals == sorted(equals)
+
+
+def test_a_higher_priority_goes_before_those_that_came_less_than_its_lead_before() -> None:
+    old, recent, urgent = entries([(Priority.NORMAL, 0, 1), (Priority.NORMAL, 0, 1), (Priority.HIGH, 0, 1)])
+    recent.since, urgent.since = 1, LEAD
+
+    assert choose([old, recent, urgent], lambda _: 3) == [old, urgent, recent]
+
+
+@given(Mix, st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 12)), max_size=6), st.integers(1, 6))
+def test_only_who_has_no_place_is_left_unprepared_and_not_for_long(
+    mix: list[tuple[Priority, int, int]], new: list[tuple[Priority, int]], width: int
+) -> None:
+    prepared = entries(mix)
+    fresh = entries([(priority, 0, 1) for priority, _ in new])
+    for entry, (_, waited) in zip(fresh, new, strict=True):
+        entry.state, entry.waited, entry.since = None, waited, 1
+    chosen = to_prepare([*prepared, *fresh], lambda _: width)
+    batch = choose(prepared, lambda _: width)
+
+    assert set(chosen) <= set(fresh)
+    for entry in set(fresh) - set(chosen):
+        assert len(batch) == width and entry.waited < AGEING and entry.rank > batch[-1].rank
+
+
+def test_what_looks_otherwise_is_prepared_though_all_places_are_taken() -> None:
+    full = entries([(Priority.NORMAL, 0, 1)] * 2)
+    wide, alone, same = entries([(Priority.NORMAL, 0, 1)] * 3)
+    wide.job, alone.job = replace(wide.job, width=16), replace(alone.job, alone=True)
+    for entry in (wide, alone, same):
+        entry.state, entry.arrival = None, entry.arrival + len(full)
+
+    def chosen(*fresh: Entry) -> list[Entry]:
+        return to_prepare([*full, *fresh], lambda _: len(full))
+
+    assert (chosen(same, wide), chosen(alone, same), chosen(same)) == ([wide], [alone], [])
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from(["", "a", "b"])), min_size=1, max_size=8))
