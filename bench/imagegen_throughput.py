@@ -47,7 +47,7 @@ _ARRIVING = 2.0
 """Arrivals come for so many times as long as a closed loop is meant to take: p95 wants samples."""
 
 
-def run(seconds: float = 8.0, rounds: int = 3) -> list[Figure]:
+def run(seconds: float = 6.0, rounds: int = 2) -> list[Figure]:
     """Start the servers, measure `rounds` times, about `seconds` each, and stop them."""
     patient()
     return uvloop.run(_measure(seconds, rounds))
