@@ -1,9 +1,9 @@
 """How many pictures imagegen makes of what the machine can, and what continuous batching saves who comes in between.
 
 The ceiling is full batches one after the other with no server, in this process: by diffusers' own pipeline, which is
-what anybody has, and by the engine that imagegen has around it, which is quicker. By turns with them, 16 clients ask
+what anybody has, and by the engine that imagegen has around it. By turns with them, 16 clients ask
 imagegen again as soon as they have their picture; and likewise the least gRPC server that can be written around the
-same engine (`bench._least`), since what even that one takes, no server in Python can give back.
+same engine (`bench._least`), to tell the price of gRPC from that of the rest.
 Then pictures are asked for at random moments (Poisson) at 70 % of the measured rate, by turns of the server as it is
 and of the same server batching whole pictures: all equal, and with few to many steps, since a batch of whole pictures
 has one number of steps. All of it for three kinds of picture. What that can save at best, `batching_sim` tells: it

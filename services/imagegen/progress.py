@@ -9,7 +9,7 @@ class Steps:
     The steps of a failed attempt stay counted and those of the next one are added to the total, so that neither number
     ever goes back. `now` is when the request came, in seconds.
 
-    Not every step is told: each event takes some 0.5 ms from what is computed, whatever it says.
+    Not every step is told: each event takes some tenths of a millisecond from what is computed, whatever it says.
     """
 
     def __init__(self, pictures: int, planned: int, now: float) -> None:

@@ -76,7 +76,7 @@ class ImagegenSettings(BackendSettings):
     queue_limit: int = Field(default=64, ge=0)
     """Requests that may wait; more are refused as overloaded."""
     progress_per_s: float = Field(default=10.0, gt=0)
-    """Events of progress a second at most, over all requests: each takes some 0.5 ms from what is computed."""
+    """Events of progress a second at most, over all requests; each takes some tenths of a millisecond from pictures."""
     max_image_side: int | None = Field(
         default=None, ge=16, le=4096, validation_alias=_also("max_image_side", "MAX_IMAGE_SIDE")
     )

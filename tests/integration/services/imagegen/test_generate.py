@@ -45,6 +45,13 @@ async def test_progress_goes_up_to_the_last_step(client: Client) -> None:
     assert (steps[-1], outcome.of("progress")[-1].total) == (5, 5)
 
 
+async def test_no_more_is_told_of_progress_than_the_setting_allows(start: Start) -> None:
+    client = await start(progress_per_s=0.001)
+    outcome = await client.generate(steps=5, count=2)
+
+    assert (outcome.of("progress"), outcome.summary.images) == ([], 2)
+
+
 async def test_the_same_seed_gives_the_same_file(client: Client) -> None:
     first, second = await client.generate(), await client.generate()
 
