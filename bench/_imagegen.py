@@ -9,9 +9,12 @@ import asyncio
 import io
 import os
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
+from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias
 from unittest.mock import patch
 
@@ -20,18 +23,20 @@ import uvloop
 from PIL import Image
 
 from atelier.imagegen.v1 import image_service_pb2
+from bench._batches import WIDTH, Device
 from bench._parts import helper
 from deploy.local.studio import PATIENT
 
 if TYPE_CHECKING:
     from atelier.imagegen.v1.image_service_pb2_grpc import ImageServiceAsyncStub
+    from services.imagegen.domain import Job
 
 Stub: TypeAlias = "ImageServiceAsyncStub"
 
 MODEL = "sketch"
-WIDTH = 8
-"""Pictures that share a forward pass at most."""
 CLIENTS = 16
+SAMPLES = 5
+"""Turns by which a cost is measured."""
 _RUNNING = 64
 """Requests that the batcher may choose among."""
 
@@ -131,18 +136,39 @@ class Direct:
         ).images
         return [png(image) for image in images]
 
-    def pictures(self, seeds: list[int], kind: Kind) -> list[bytes]:
+    def pictures(self, seeds: Sequence[int], kind: Kind) -> list[bytes]:
         """Make pictures in one batch from beginning to end and return their files."""
-        from services.imagegen.domain import Job
-
-        jobs = [
-            Job(prompt(seed), "", kind.side, kind.side, steps=kind.steps, guidance=kind.guidance, seed=seed)
-            for seed in seeds
-        ]
-        states = self.engine.prepare_all(jobs)
+        states = self.engine.prepare_all(_jobs(seeds, kind))
         while states[0].done < states[0].total:
             self.engine.step(states, lambda _: None)
         return [png(Image.fromarray(each.pixels)) for each in self.engine.finish_all(states)]
+
+    def costs(self, seeds: Iterator[int], kind: Kind) -> Device:
+        """Measure what pictures of a kind cost, by how many are made at once."""
+        costs = []
+        for width in range(1, WIDTH + 1):
+            turns = [self._turn(list(islice(seeds, width)), kind) for _ in range(SAMPLES)]
+            costs.append([median(part) for part in zip(*turns, strict=True)])
+        prepare, step, finish = zip(*costs, strict=True)
+        return Device(step, prepare, finish)
+
+    def _turn(self, seeds: Sequence[int], kind: Kind) -> tuple[float, float, float]:
+        """Return the seconds of preparing, of a step, and of finishing."""
+        began = time.perf_counter()
+        states = self.engine.prepare_all(_jobs(seeds, kind))
+        prepared = time.perf_counter()
+        while states[0].done < states[0].total:
+            self.engine.step(states, lambda _: None)
+        drawn = time.perf_counter()
+        self.engine.finish_all(states)
+        return prepared - began, (drawn - prepared) / states[0].total, time.perf_counter() - drawn
+
+
+def _jobs(seeds: Sequence[int], kind: Kind) -> list["Job"]:
+    from services.imagegen.domain import Job
+
+    size = (kind.side, kind.side)
+    return [Job(prompt(seed), "", *size, steps=kind.steps, guidance=kind.guidance, seed=seed) for seed in seeds]
 
 
 def png(image: Image.Image) -> bytes:

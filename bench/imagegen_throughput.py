@@ -6,8 +6,9 @@ imagegen again as soon as they have their picture; and likewise the least gRPC s
 same engine (`bench._least`), to tell the price of gRPC from that of the rest.
 Then pictures are asked for at random moments (Poisson) at 70 % of the measured rate, by turns of the server as it is
 and of the same server batching whole pictures: all equal, and with few to many steps, since a batch of whole pictures
-has one number of steps. All of it for three kinds of picture. What that can save at best, `batching_sim` tells: it
-depends on what full batches gain, which on a CPU is little.
+has one number of steps. Beside each, what it would be with no server: simulated for the same moments, from what the
+engine was measured to take. All of it for three kinds of picture. What joining between steps can save at best depends
+on what full batches gain, which on a CPU is little; `batching_sim` tells how much for devices that are not here.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from random import Random
 from statistics import mean, median
@@ -26,8 +27,9 @@ from unittest.mock import patch
 import uvloop
 
 from atelier.imagegen.v1 import image_service_pb2_grpc
+from bench._batches import WIDTH, Asked, Device, arrivals, join_between_steps, whole_pictures
 from bench._figures import Figure, percentile
-from bench._imagegen import CLIENTS, WIDTH, Direct, Kind, Stub, patient, picture, serving
+from bench._imagegen import CLIENTS, SAMPLES, Direct, Kind, Stub, patient, picture, serving
 from bench._timing import rounds_for, seconds_of
 
 _SMALL, _LARGE = Kind(steps=14, side=64, guidance=0.0), Kind(steps=8, side=96)
@@ -38,13 +40,12 @@ _NARROW = _SMALL
 one, and the server has a core for itself, both as on a GPU."""
 _SPREAD = (4, 8, 14, 28)
 """Steps of pictures that are not all equal: those that the tiers of the catalog's models have."""
-_ALONE = 8
 _WARM_UP_S = 1.0
 _TURNS = 2
-"""Turns of closed loops in a round, and parts of its seconds: the machine's own pace changes within seconds."""
+"""Turns in a round: the machine's own pace changes within seconds. Closed loops share its seconds."""
 _LOAD = 0.7
 _ARRIVING = 2.0
-"""Arrivals come for so many times as long as a closed loop is meant to take: p95 wants samples."""
+"""A turn of arrivals takes so many times the seconds of a round: p95 wants samples."""
 
 
 def run(seconds: float = 6.0, rounds: int = 2) -> list[Figure]:
@@ -94,17 +95,18 @@ class _Rig:
 async def _compare(rig: _Rig, name: str, kind: Kind, seconds: float, rounds: int) -> list[Figure]:
     for each in (rig.stub, rig.whole, rig.least):
         await _closed_loop(rig, each, kind, _WARM_UP_S)
-    alone = 1 / min(seconds_of(lambda: rig.direct.pictures([next(rig.seeds)], kind)) for _ in range(_ALONE))
-    rates = await _full_batches(rig, kind, seconds / _TURNS, _TURNS * rounds)
-    served = rates["served"]
-    rate, mixed = _LOAD * median(served), [replace(kind, steps=steps) for steps in _SPREAD]
-    few_to_many = f"{name}, {mixed[0].steps} to {mixed[-1].steps} steps"
-    return [
-        Figure(f"{name}: one after the other with no server", alone, "pictures/s", _ALONE),
+    costs = rig.direct.costs(rig.seeds, kind)
+    turns = _TURNS * rounds
+    rates = await _full_batches(rig, kind, seconds / _TURNS, turns)
+    figures = [
+        Figure(f"{name}: one after the other with no server", costs.single(kind.steps), "pictures/s", SAMPLES),
         *_shares(name, rates),
-        *await _arriving(rig, f"{name}, equal", [kind], rate, _ARRIVING * seconds, rounds),
-        *await _arriving(rig, few_to_many, mixed, rate * kind.steps / mean(_SPREAD), _ARRIVING * seconds, rounds),
     ]
+    for what, steps in {"equal": (kind.steps,), f"{_SPREAD[0]} to {_SPREAD[-1]} steps": _SPREAD}.items():
+        rate = _LOAD * median(rates["served"]) * kind.steps / mean(steps)
+        moments = [arrivals(rate, steps, Random(seed), until=_ARRIVING * seconds) for seed in range(turns)]
+        figures += await _arriving(rig, f"{name}, {what}", kind, moments, costs)
+    return figures
 
 
 async def _full_batches(rig: _Rig, kind: Kind, seconds: float, turns: int) -> dict[str, list[float]]:
@@ -142,18 +144,23 @@ def _shares(name: str, rates: dict[str, list[float]]) -> list[Figure]:
 
 
 async def _arriving(
-    rig: _Rig, name: str, kinds: Sequence[Kind], rate: float, seconds: float, rounds: int
+    rig: _Rig, name: str, kind: Kind, moments: Sequence[Sequence[Asked]], costs: Device
 ) -> list[Figure]:
-    joined, waited = [], []
-    for seed in range(rounds):
-        joined += await _poisson(rig, rig.stub, kinds, rate, seconds, seed)
-        waited += await _poisson(rig, rig.whole, kinds, rate, seconds, seed)
-    p95, whole_p95 = percentile(joined, 0.95), percentile(waited, 0.95)
+    stubs = {"continuous batching": rig.stub, "whole pictures": rig.whole}
+    seconds: dict[str, list[float]] = {how: [] for how in stubs}
+    for turn, pictures in enumerate(moments):
+        for how in list(stubs)[:: -1 if turn % 2 else 1]:
+            seconds[how] += await _asked_for(rig, stubs[how], kind, pictures)
+    for how, simulate in {"joined": join_between_steps, "waited": whole_pictures}.items():
+        seconds[how] = list(chain(*(simulate(pictures, costs) for pictures in moments)))
+    p50, p95 = ({how: percentile(each, share) for how, each in seconds.items()} for share in (0.5, 0.95))
+    samples, one, other = sum(map(len, moments)), *stubs
     return [
-        Figure(f"{name}: Poisson arrivals, continuous batching: p95", p95, "s", len(joined)),
-        Figure(f"{name}: Poisson arrivals, whole pictures: p95", whole_p95, "s", len(waited)),
-        Figure(f"{name}: p95 beside whole pictures", p95 / whole_p95, "x", len(joined), "<= 0.6"),
-        Figure(f"{name}: p50 beside whole pictures", median(joined) / median(waited), "x", len(joined)),
+        *[Figure(f"{name}: Poisson arrivals, {how}: p95", p95[how], "s", samples) for how in stubs],
+        Figure(f"{name}: p95 beside whole pictures", p95[one] / p95[other], "x", samples, "<= 0.6"),
+        Figure(f"{name}: the same with no server", p95["joined"] / p95["waited"], "x", samples),
+        Figure(f"{name}: p95 beside that with no server", p95[one] / p95["joined"], "x", samples),
+        Figure(f"{name}: p50 beside whole pictures", p50[one] / p50[other], "x", samples),
     ]
 
 
@@ -184,16 +191,14 @@ async def _closed_loop(rig: _Rig, stub: Stub, kind: Kind, seconds: float) -> flo
     return rate
 
 
-async def _poisson(rig: _Rig, stub: Stub, kinds: Sequence[Kind], rate: float, seconds: float, seed: int) -> list[float]:
+async def _asked_for(rig: _Rig, stub: Stub, kind: Kind, pictures: Sequence[Asked]) -> list[float]:
     """Return the seconds of each picture from the moment it was to be asked for."""
-    random, moments = Random(seed), [0.0]
-    while moments[-1] < seconds:
-        moments.append(moments[-1] + random.expovariate(rate))
     began = time.perf_counter()
 
-    async def ask(due: float, kind: Kind) -> float:
-        await asyncio.sleep(began + due - time.perf_counter())
-        await picture(stub, next(rig.seeds), kind)
-        return time.perf_counter() - began - due
+    async def ask(asked: Asked) -> float:
+        due = began + asked.at
+        await asyncio.sleep(due - time.perf_counter())
+        await picture(stub, next(rig.seeds), replace(kind, steps=asked.steps))
+        return time.perf_counter() - due
 
-    return await asyncio.gather(*(ask(due, random.choice(kinds)) for due in moments))
+    return await asyncio.gather(*map(ask, pictures))

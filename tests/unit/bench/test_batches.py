@@ -1,13 +1,13 @@
-"""The simulation behind `bench.batching_sim`, by hand."""
+"""The simulation of batching behind `bench.batching_sim` and `bench.imagegen_throughput`, by hand."""
 
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from bench.batching_sim import Asked, Device, join_between_steps, whole_pictures
+from bench._batches import Asked, Device, join_between_steps, whole_pictures
 
 How = Callable[[Sequence[Asked], Device], list[float]]
-FLAT = Device(each=0.0)
+FLAT = Device(step=[1.0] * 8)
 """A step takes a second, however many pictures share it."""
 
 
@@ -15,7 +15,7 @@ FLAT = Device(each=0.0)
 def test_a_device_gains_what_it_is_made_to_gain(gain: float) -> None:
     device = Device.gaining(gain)
 
-    assert 8 * device.step(1) / device.step(8) == pytest.approx(gain)
+    assert device.rate(14) / device.single(14) == pytest.approx(gain)
 
 
 @pytest.mark.parametrize("how", [join_between_steps, whole_pictures])
@@ -39,3 +39,16 @@ def test_whole_pictures_of_other_steps_wait_for_a_batch_of_their_own() -> None:
 
 def test_no_more_than_eight_run_at_once() -> None:
     assert sorted(join_between_steps([Asked(0.0, 2) for _ in range(9)], FLAT)) == [2.0] * 8 + [4.0]
+
+
+@pytest.mark.parametrize("how", [join_between_steps, whole_pictures])
+def test_who_comes_together_begins_and_ends_together(how: How) -> None:
+    device = Device(step=[1.0] * 8, prepare=[0.1, 0.2] + [9.0] * 6, finish=[0.3, 0.4] + [9.0] * 6)
+
+    assert how([Asked(0.0, 4), Asked(0.0, 4)], device) == pytest.approx([4.6] * 2)
+
+
+def test_who_joins_or_leaves_keeps_those_who_stay_waiting() -> None:
+    device = Device(step=[1.0] * 8, prepare=[0.1] * 8, finish=[0.2] * 8)
+
+    assert join_between_steps([Asked(0.0, 2), Asked(0.5, 2)], device) == pytest.approx([2.4, 3.1])

@@ -1,0 +1,86 @@
+"""Batching with nothing around it, simulated: from what work costs, how soon pictures are there."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+WIDTH = 8
+"""Pictures that share a forward pass at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What work on 1, 2, … `WIDTH` pictures at once costs, in seconds."""
+
+    step: Sequence[float]
+    prepare: Sequence[float] = (0.0,) * WIDTH
+    finish: Sequence[float] = (0.0,) * WIDTH
+
+    @classmethod
+    def gaining(cls, gain: float) -> "Device":
+        """Return the device whose full batches make `gain` times what single pictures make, their ends for nothing."""
+        each = (WIDTH - gain) / (WIDTH * (gain - 1))
+        return cls([1 + width * each for width in range(1, WIDTH + 1)])
+
+    def single(self, steps: float) -> float:
+        """Return the pictures per second, of so many steps, made one after the other."""
+        return 1 / (self.prepare[0] + steps * self.step[0] + self.finish[0])
+
+    def rate(self, steps: float) -> float:
+        """Return the pictures per second in full batches of so many steps."""
+        return WIDTH / (self.prepare[-1] + steps * self.step[-1] + self.finish[-1])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Asked:
+    """A picture, and when it was asked for."""
+
+    at: float
+    """Seconds from the first."""
+    steps: int
+
+
+def arrivals(rate: float, steps: Sequence[int], random: Random, *, until: float) -> list[Asked]:
+    """Return pictures asked for at random moments (Poisson), `rate` a second, each of one of `steps`."""
+    asked = [Asked(0.0, random.choice(steps))]
+    while asked[-1].at < until:
+        asked.append(Asked(asked[-1].at + random.expovariate(rate), random.choice(steps)))
+    return asked
+
+
+def join_between_steps(pictures: Sequence[Asked], device: Device) -> list[float]:
+    """Return the seconds until pictures are there, as they end, when they join and leave between steps."""
+    coming, running, seconds, now = deque(pictures), dict[Asked, int](), list[float](), 0.0
+    while coming or running:
+        if not running:
+            now = max(now, coming[0].at)
+        joining = [coming.popleft() for _ in range(WIDTH - len(running)) if coming and coming[0].at <= now]
+        running |= {each: each.steps for each in joining}
+        now += device.prepare[len(joining) - 1] if joining else 0.0
+        now += device.step[len(running) - 1]
+        running = {each: left - 1 for each, left in running.items()}
+        ended = [each for each, left in running.items() if not left]
+        now += device.finish[len(ended) - 1] if ended else 0.0
+        seconds += [now - each.at for each in ended]
+        running = {each: left for each, left in running.items() if left}
+    return seconds
+
+
+def whole_pictures(pictures: Sequence[Asked], device: Device) -> list[float]:
+    """Return the seconds until pictures are there, as they end, when a batch takes nobody in before all of it is done.
+
+    All of a batch take as many steps: a call of a diffusers pipeline has one number of them.
+    """
+    coming, waiting, seconds, now = deque(pictures), list[Asked](), list[float](), 0.0
+    while coming or waiting:
+        if not waiting:
+            now = max(now, coming[0].at)
+        while coming and coming[0].at <= now:
+            waiting.append(coming.popleft())
+        batch = [each for each in waiting if each.steps == waiting[0].steps][:WIDTH]
+        waiting = [each for each in waiting if each not in batch]
+        width = len(batch) - 1
+        now += device.prepare[width] + batch[0].steps * device.step[width] + device.finish[width]
+        seconds += [now - each.at for each in batch]
+    return seconds
