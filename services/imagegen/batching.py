@@ -192,10 +192,10 @@ class Batcher:
             self._report(entry, state)
             self._check(entry)
 
-        began = self._clock()
+        key, began = batch[0].key(), self._clock()  # after its last step a picture's key may be another
         self.engine.step([entry.state for entry in batch if entry.state is not None], pulse)
         ended = self._clock()
-        self._widths.record(batch[0].key(), len(batch), ended - began)
+        self._widths.record(key, len(batch), ended - began)
         self._on_batch(len(batch), ended - began)
         self._steps += 1
         for entry in self._active:

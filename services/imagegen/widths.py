@@ -5,40 +5,61 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 TOLERANCE = 1.15
-"""A wider batch may cost this much more per picture before it counts as slower; noise is below it."""
+"""A wider batch may cost this much more per picture before it counts as slower."""
 ENOUGH = 4
 """Steps of a width before its pace is believed."""
-FORGET_AFTER = 512
-"""Steps after which everything is measured anew, because machines and neighbours change."""
-_SMOOTHING = 0.2
+LOOK_AGAIN_AFTER = 512
+"""Steps after which widths that were found slower are tried anew, because machines and neighbours change."""
+_ODD = 1.5
+"""A step that takes so many times what was to be expected, or so much less, counts as no more than that."""
+_LEAST_S = 1e-9
+_SMOOTHING = 0.1
+_DRIFTING = 0.3
 _MAX_KEYS = 64
 
 
 @dataclass(slots=True)
 class _Paces:
-    """What is known of one kind of picture: steps and mean seconds per picture, by width."""
+    """What is known of one kind of picture: steps, and mean seconds per picture by width.
+
+    A machine is slower for some seconds and quicker for others, by more than widths differ. Since all widths are
+    alike in that, what the last steps have in common is taken out of each before it counts for its own width.
+    """
 
     steps: int = 0
+    drift: float = 1.0
+    """Pace of the last few steps beside what their widths usually take."""
     count: dict[int, int] = field(default_factory=dict)
     mean: dict[int, float] = field(default_factory=dict)
 
-    def record(self, width: int, seconds: float) -> None:
-        share = seconds / width
+    def record(self, width: int, seconds: float, most: int) -> None:
         self.steps += 1
-        self.count[width] = self.count.get(width, 0) + 1
-        self.mean[width] = (
-            share if self.count[width] == 1 else self.mean[width] + _SMOOTHING * (share - self.mean[width])
-        )
+        count = self.count[width] = self.count.get(width, 0) + 1
+        share = max(seconds, _LEAST_S) / width
+        known = self.mean.get(width)
+        if known is None:
+            self.mean[width] = share / self.drift
+        else:
+            self.drift += _DRIFTING * (_near(share / known, self.drift) - self.drift)
+            self.mean[width] += max(_SMOOTHING, 1 / count) * (_near(share / self.drift, known) - known)
+        if self.steps % LOOK_AGAIN_AFTER == 0:
+            self._look_again(self.limit(most))
 
     def limit(self, most: int) -> int:
-        believed = sorted(width for width, count in self.count.items() if count >= ENOUGH)
-        best = 0
-        for width in believed:
-            if best and self.mean[width] > TOLERANCE * self.mean[best]:
-                return min(most, max(best, width // 2))
-            if not best or self.mean[width] < self.mean[best]:
-                best = width
-        return most
+        """Return the widest batch that is as quick per picture as any, or halfway to the next that is not."""
+        believed = [width for width, count in self.count.items() if count >= ENOUGH]
+        quickest = min((self.mean[width] for width in believed), default=0.0)
+        good = max((width for width in believed if self.mean[width] <= TOLERANCE * quickest), default=most)
+        slower = min((width for width in believed if width > good), default=None)
+        return most if slower is None else min(most, max(good, slower // 2))
+
+    def _look_again(self, limit: int) -> None:
+        for width in [each for each in self.count if each > limit]:
+            del self.count[width], self.mean[width]
+
+
+def _near(value: float, expected: float) -> float:
+    return min(max(value, expected / _ODD), expected * _ODD)
 
 
 class Widths:
@@ -57,9 +78,7 @@ class Widths:
         """Note how long a step of `width` pictures took."""
         paces = self._paces.setdefault(key, _Paces())
         self._paces.move_to_end(key)
-        if paces.steps >= FORGET_AFTER:
-            paces = self._paces[key] = _Paces()
-        paces.record(width, seconds)
+        paces.record(width, seconds, self._most)
         if len(self._paces) > _MAX_KEYS:
             self._paces.popitem(last=False)
 

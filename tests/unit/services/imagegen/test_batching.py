@@ -12,6 +12,7 @@ from services.imagegen.batching import Batcher
 from services.imagegen.domain import Decoded, Job, Pixels, Priority
 from services.imagegen.ports import State
 from services.imagegen.step_cache import StepCache
+from services.imagegen.widths import ENOUGH
 from tests.unit.services.imagegen.fakes import FakeEngine, FakeState, job
 
 
@@ -416,6 +417,24 @@ async def test_batches_are_measured(worker: DeviceWorker) -> None:
     await asyncio.gather(*(batcher.make(job(seed, steps=1 + seed)) for seed in range(3)))
 
     assert widths == [3, 2, 1]
+
+
+async def test_the_last_step_of_a_kind_counts_for_that_kind(worker: DeviceWorker) -> None:
+    clock, dear, cheap = ManualClock(), 8, 16
+
+    def step(batch: list[FakeState]) -> None:
+        clock.advance(20.0 if batch[0].job.width == dear else 1.0)
+        for state in batch:
+            state.batch_key = (cheap, 8)  # as where guidance ends, or the refiner takes over
+
+    engine = FakeEngine(before_step=step)
+    batcher = Batcher(engine, worker, clock=clock.monotonic)
+    for _ in range(ENOUGH):
+        await asyncio.gather(*(batcher.make(job(seed, steps=1, width=dear)) for seed in (1, 2)))
+        await batcher.make(job(3, steps=1, width=cheap))
+    await asyncio.gather(*(batcher.make(job(seed, steps=1, width=cheap)) for seed in (4, 5)))
+
+    assert engine.batches[-1] == [4, 5]
 
 
 async def test_a_closed_worker_is_told_to_every_caller() -> None:
