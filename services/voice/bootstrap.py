@@ -137,7 +137,8 @@ def _parts(settings: VoiceSettings, metrics: VoiceMetrics) -> _Parts:
 
 def _voices(parts: _Parts) -> VoiceServicer:
     reader = Reader(parts.book, parts.capabilities)
-    return VoiceServicer(reader, _synthesis(parts), parts.book, parts.clones, _cloning(parts))
+    synthesis, cloning = _synthesis(parts), _cloning(parts)
+    return VoiceServicer(reader, synthesis, parts.book, parts.clones, cloning, idle_s=parts.settings.stream_idle_s)
 
 
 def _synthesis(parts: _Parts) -> Synthesize:

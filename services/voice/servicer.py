@@ -1,15 +1,16 @@
 """`VoiceService` on the wire."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 
 from atelier.voice.v1 import voice_service_pb2 as wire
 from atelier.voice.v1 import voice_service_pb2_grpc
 from servekit.context import current
-from servekit.errors import InvalidRequest, Violation
+from servekit.errors import DeadlineExceeded, InvalidRequest, Violation
 from services.voice import convert, convert_voices
 from services.voice.clones import Clones
 from services.voice.cloning import Cloning
@@ -19,19 +20,31 @@ from services.voice.text.speakable import NOTHING_TO_SPEAK, is_speakable
 from services.voice.voices import VoiceBook
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Message = TypeVar("Message")
 
 
 class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
-    """Converts in, speaks, converts out."""
+    """Converts in, speaks, converts out.
+
+    `idle_s` is how many seconds a caller may take to send the next message of a stream.
+    """
 
     def __init__(
-        self, reader: convert.Reader, synthesize: Synthesize, book: VoiceBook, clones: Clones, cloning: Cloning
+        self,
+        reader: convert.Reader,
+        synthesize: Synthesize,
+        book: VoiceBook,
+        clones: Clones,
+        cloning: Cloning,
+        *,
+        idle_s: float | None,
     ) -> None:
         self._reader = reader
         self._synthesize = synthesize
         self._book = book
         self._clones = clones
         self._cloning = cloning
+        self._idle_s = idle_s
 
     async def Synthesize(
         self, request: wire.SynthesizeRequest, context: Context
@@ -49,14 +62,12 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
         self, request_iterator: AsyncIterator[wire.SynthesizeStreamRequest], context: Context
     ) -> AsyncIterator[wire.SynthesizeStreamResponse]:
         """Speak text as it arrives."""
-        first = await anext(request_iterator, wire.SynthesizeStreamRequest())
-        order = self._reader.stream_config(first, await self._made(first.config.voice))
-        async with (
-            aclosing(_parts(request_iterator)) as parts,
-            aclosing(self._synthesize(order, parts)) as events,
-        ):
-            async for event in events:
-                yield convert.response(wire.SynthesizeStreamResponse, event)
+        async with aclosing(_in_time(request_iterator, self._idle_s)) as requests:
+            first = await anext(requests, wire.SynthesizeStreamRequest())
+            order = self._reader.stream_config(first, await self._made(first.config.voice))
+            async with aclosing(_parts(requests)) as parts, aclosing(self._synthesize(order, parts)) as events:
+                async for event in events:
+                    yield convert.response(wire.SynthesizeStreamResponse, event)
 
     async def ListVoices(self, request: wire.ListVoicesRequest, context: Context) -> wire.ListVoicesResponse:
         """Return voices, ordered by id."""
@@ -75,12 +86,13 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
         self, request_iterator: AsyncIterator[wire.CreateVoiceRequest], context: Context
     ) -> wire.CreateVoiceResponse:
         """Make a voice from a clip."""
-        wanted = convert_voices.voice_wanted(await anext(request_iterator, wire.CreateVoiceRequest()))
         clip = bytearray()
-        with self._cloning.receiving():
-            async for request in request_iterator:
-                clip += convert_voices.clip_part(request, len(clip))
-            voice = await self._cloning.create(current().caller, wanted, bytes(clip))
+        async with aclosing(_in_time(request_iterator, self._idle_s)) as requests:
+            wanted = convert_voices.voice_wanted(await anext(requests, wire.CreateVoiceRequest()))
+            with self._cloning.receiving():
+                async for request in requests:
+                    clip += convert_voices.clip_part(request, len(clip))
+                voice = await self._cloning.create(current().caller, wanted, bytes(clip))
         return wire.CreateVoiceResponse(voice=convert_voices.voice(voice))
 
     async def DeleteVoice(self, request: wire.DeleteVoiceRequest, context: Context) -> wire.DeleteVoiceResponse:
@@ -96,6 +108,22 @@ class VoiceServicer(voice_service_pb2_grpc.VoiceServiceServicer):
 
 async def _only(text: str) -> AsyncGenerator[TextPart, None]:
     yield text
+
+
+async def _in_time(messages: AsyncIterator[Message], idle_s: float | None) -> AsyncGenerator[Message, None]:
+    """Yield the messages of a stream. Raises `DeadlineExceeded` when the next takes longer than `idle_s`.
+
+    A caller that sends nothing more, and does not hang up either, would keep its place among the open calls.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                message = await anext(messages)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise DeadlineExceeded(f"nothing was sent for {idle_s:g} s, and the stream not ended") from None
+        yield message
 
 
 async def _parts(requests: AsyncIterator[wire.SynthesizeStreamRequest]) -> AsyncGenerator[TextPart, None]:

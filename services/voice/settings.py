@@ -34,6 +34,8 @@ class VoiceSettings(ServerSettings):
     """Requests spoken at once."""
     queue_limit: int = Field(default=256, ge=0)
     """Requests that may wait; more are refused as overloaded."""
+    stream_idle_s: float | None = Field(default=300.0, gt=0)
+    """Seconds a caller may take to send the next message of a stream, text or clip; `none` for no limit."""
     stream_buffer_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
     """Bytes of audio ahead of a slow reader from which no new sentence is begun for him."""
     chunk_bytes: int = Field(default=CHUNK_BYTES, ge=1024, le=1024 * 1024)

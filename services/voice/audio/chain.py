@@ -14,7 +14,7 @@ DECLICK_S = 0.003
 class Chain:
     """Takes samples of any source rate and returns bytes as soon as there are some; nothing but the rate is delayed.
 
-    With `normalize` the samples of a sentence are kept until `end_sentence`.
+    With `normalize` the samples of a sentence are kept to be measured, until `end_sentence` at most.
     """
 
     def __init__(self, encoder: Encoder, sample_rate: int, *, volume: float = 1.0, normalize: bool = False) -> None:
@@ -26,7 +26,6 @@ class Chain:
         self._source_rate = 0
         self._resampler = Resampler(sample_rate, sample_rate)
         self._normaliser: LoudnessNormaliser | None = None
-        self._sentence: list[Samples] = []
         self._samples_out = 0
         self._last = np.float32(0)
 
@@ -45,10 +44,7 @@ class Chain:
         data = self._switch(source_rate) if source_rate != self._source_rate else b""
         if len(samples):
             self._last = samples[-1]
-        if self._normaliser is None:
-            return data + self._out(samples)
-        self._sentence.append(samples)
-        return data
+        return data + self._out(samples if self._normaliser is None else self._normaliser.add(samples))
 
     def smooth(self, samples: Samples, source_rate: int) -> Samples:
         """Return samples that continue where the last ones broke off, without a step."""
@@ -60,10 +56,7 @@ class Chain:
 
     def end_sentence(self) -> bytes:
         """Return what was kept of the sentence."""
-        if self._normaliser is None or not self._sentence:
-            return b""
-        sentence, self._sentence = np.concatenate(self._sentence), []
-        return self._out(self._normaliser.apply(sentence))
+        return b"" if self._normaliser is None else self._out(self._normaliser.end_sentence())
 
     def finish(self) -> bytes:
         """Return the rest; the chain is of no more use."""

@@ -18,8 +18,11 @@ BLOCK_S = 0.4
 OVERLAP = 4
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0
+KEPT_S = 30.0
+"""Seconds of a sentence that its gain is measured by at most: an SSML document is one sentence, however long."""
 MOST_GAIN = 8.0
 """Largest amplification, so that near silence is not blown up."""
+_NOTHING: Samples = np.empty(0, np.float32)
 
 
 class LoudnessMeter:
@@ -54,20 +57,48 @@ class LoudnessMeter:
 
 
 class LoudnessNormaliser:
-    """Brings a stream to the target, sentence by sentence: the gain follows the loudness measured so far."""
+    """Brings a stream to the target, sentence by sentence: the gain follows the loudness measured so far.
+
+    It changes at the start of a sentence, where speech is silent. So a sentence is kept until it ends or `KEPT_S` of
+    it are there; what follows has the gain of its beginning.
+    """
 
     def __init__(self, sample_rate: int, target_lufs: float = TARGET_LUFS) -> None:
         self._meter = LoudnessMeter(sample_rate)
+        self._most_kept = round(KEPT_S * sample_rate)
         self._target_lufs = target_lufs
         self._gain = 1.0
+        self._kept: list[Samples] = []
+        self._samples_kept = 0
+        self._measured = False
+        """True if the gain of this sentence is settled."""
 
-    def apply(self, sentence: Samples) -> Samples:
-        """Return a whole sentence at the target. Gains change at its start, where speech is silent."""
-        self._meter.add(sentence)
-        measured = self._meter.integrated_lufs()
-        if measured is not None:
-            self._gain = min(MOST_GAIN, 10 ** ((self._target_lufs - measured) / 20))
-        return limit(sentence * np.float32(self._gain))
+    def add(self, samples: Samples) -> Samples:
+        """Take the next samples of a sentence, and return those that can be let out."""
+        self._meter.add(samples)
+        if self._measured:
+            return self._amplified(samples)
+        self._kept.append(samples)
+        self._samples_kept += len(samples)
+        if self._samples_kept < self._most_kept:
+            return _NOTHING
+        self._measured = True
+        return self._release()
+
+    def end_sentence(self) -> Samples:
+        """Return what was kept of the sentence."""
+        self._measured = False
+        return self._release() if self._kept else _NOTHING
+
+    def _release(self) -> Samples:
+        kept, self._kept, self._samples_kept = np.concatenate(self._kept), [], 0
+        loudness = self._meter.integrated_lufs()
+        if loudness is not None:
+            self._gain = min(MOST_GAIN, 10 ** ((self._target_lufs - loudness) / 20))
+        return self._amplified(kept)
+
+    def _amplified(self, samples: Samples) -> Samples:
+        return limit(samples * np.float32(self._gain))
 
 
 def k_weighting(frequencies: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -11,6 +11,8 @@ from services.voice.text.speakable import NOTHING_TO_SPEAK, is_speakable
 
 MAX_BREAK_S = 10
 """Seconds that a `<break>` lasts at most."""
+MAX_BREAKS_S = 300
+"""Seconds that all of a document last at most: silence costs whoever asks for it nothing."""
 
 _BREAK_TIME = re.compile(r"""<break(?=\s)[^<>]*?\stime\s*=\s*["'](?P<time>[^"'<>]*)""", re.IGNORECASE)
 _DURATION = re.compile(r"\s*\+?(?P<number>[0-9]*\.?[0-9]+)\s*(?P<seconds>s?)", re.IGNORECASE)
@@ -83,26 +85,28 @@ class Document:
 
 
 def document(text: str) -> Document:
-    """Return a document with its breaks in whole milliseconds, none of them longer than `MAX_BREAK_S`."""
-    shortened: list[str] = []
+    """Return a document with its breaks in whole milliseconds, each `MAX_BREAK_S` at most and all `MAX_BREAKS_S`."""
+    shortened: list[tuple[str, int]] = []
     normalised = joined(_stretches(text, shortened), len(text))
     return Document(normalised, len(_Reader(text).said), tuple(_adjustments(shortened)))
 
 
-def _stretches(text: str, shortened: list[str]) -> Iterator[Stretch]:
-    """Yield the text with the durations that change; add to `shortened` those that were too long."""
-    done = 0
+def _stretches(text: str, shortened: list[tuple[str, int]]) -> Iterator[Stretch]:
+    """Yield the text with the durations that change; add to `shortened` those that were too long, and what they got."""
+    done, left = 0, MAX_BREAKS_S * 1000
     for match in _BREAK_TIME.finditer(text):
         start, end = match.span("time")
-        milliseconds = _milliseconds(match["time"])
-        if milliseconds is None:
+        wanted = _milliseconds(match["time"])
+        if wanted is None:
             continue
-        if milliseconds > MAX_BREAK_S * 1000:
-            shortened.append(match["time"])
+        used = round(min(wanted, MAX_BREAK_S * 1000, left))
+        left -= used
+        if wanted > used + 1:
+            shortened.append((match["time"], used))
         elif _WHOLE.fullmatch(match["time"]):
             continue
         yield text[done:start], done, start, True
-        yield f"{min(milliseconds, MAX_BREAK_S * 1000):.0f}ms", start, end, False
+        yield f"{used}ms", start, end, False
         done = end
     yield text[done:], done, len(text), True
 
@@ -113,9 +117,10 @@ def _milliseconds(time: str) -> float | None:
     return float(match["number"]) * (1000 if match["seconds"] else 1) if match else None
 
 
-def _adjustments(shortened: list[str]) -> Iterator[Adjustment]:
+def _adjustments(shortened: list[tuple[str, int]]) -> Iterator[Adjustment]:
     """Yield one for all breaks, which may be thousands."""
     if shortened:
-        others = f", and so {len(shortened) - 1} more" if len(shortened) > 1 else ""
-        reason = f"a <break> lasts at most {MAX_BREAK_S} s{others}"
-        yield Adjustment("text", f"break of {shortened[0][:_MOST_QUOTED]}", f"{MAX_BREAK_S}s", reason)
+        (wanted, used), others = shortened[0], len(shortened) - 1
+        more = f"; so {others} more" if others else ""
+        reason = f"a <break> lasts at most {MAX_BREAK_S} s, all of a document {MAX_BREAKS_S} s{more}"
+        yield Adjustment("text", f"break of {wanted[:_MOST_QUOTED]}", f"{used / 1000:g}s", reason)

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
 from atelier.voice.v1 import voice_service_pb2 as wire
+from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
+from servekit.testing import local, serve
+from services.voice.bootstrap import build
+from services.voice.settings import VoiceSettings
 from tests.integration.services.voice.client import config, heard, reason, until, until_idle, violated
 
 if TYPE_CHECKING:
@@ -108,3 +113,27 @@ async def test_a_client_that_goes_away_mid_text_leaves_nothing(
         await call.read()
         call.cancel()
     await until_idle(channel)
+
+
+@pytest.mark.parametrize("sent", [[], [Request(config=config())], [Request(config=config()), Request(text="Then.")]])
+async def test_a_caller_who_falls_silent_gives_his_place_back(tmp_path: Path, sent: list[Request]) -> None:
+    settings = local(VoiceSettings, voices_dir=tmp_path / "voices", max_streams=1, queue_limit=0, stream_idle_s=0.1)
+    async with serve(build(settings)) as channel:
+        call = VoiceServiceStub(channel).SynthesizeStream()
+        for each in sent:
+            await call.write(each)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in call:
+                pass
+        assert reason(caught.value) == "DEADLINE_EXCEEDED"
+        assert "nothing was sent for 0.1 s" in str(caught.value.details())
+        assert (await heard(VoiceServiceStub(channel).SynthesizeStream(requests("Next.")))).data
+
+
+async def test_a_voice_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    async with serve(build(local(VoiceSettings, voices_dir=tmp_path / "voices", stream_idle_s=0.1))) as channel:
+        call = VoiceServiceStub(channel).CreateVoice()
+        await call.write(wire.CreateVoiceRequest(config=wire.CreateVoiceConfig(id="mine", consent=True)))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert reason(caught.value) == "DEADLINE_EXCEEDED"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.voice.audio.gain import amplify
-from services.voice.audio.loudness import LoudnessMeter, LoudnessNormaliser
+from services.voice.audio.loudness import KEPT_S, LoudnessMeter, LoudnessNormaliser
 from services.voice.domain import Samples
 
 
@@ -42,14 +42,45 @@ def test_nothing_but_silence_has_no_loudness() -> None:
     assert meter.integrated_lufs() is None
 
 
+def spoken(normaliser: LoudnessNormaliser, sentence: Samples) -> Samples:
+    """Hand a sentence over as engines do, in pieces."""
+    pieces = np.array_split(sentence, 7)
+    return np.concatenate([*map(normaliser.add, pieces), normaliser.end_sentence()])
+
+
 def test_sentences_are_brought_to_the_target() -> None:
     normaliser = LoudnessNormaliser(24000)
-    sentences = [normaliser.apply(tone(500, level, 24000)) for level in (-28, -27, -29)]
+    sentences = [spoken(normaliser, tone(500, level, 24000)) for level in (-28, -27, -29)]
     assert measured(np.concatenate(sentences), 24000) == pytest.approx(-16, abs=1.0)
 
 
 def test_a_short_sentence_is_measured_too() -> None:
-    assert measured(LoudnessNormaliser(24000).apply(tone(997, -30, 24000, 0.2)), 24000) > -25
+    assert measured(spoken(LoudnessNormaliser(24000), tone(997, -30, 24000, 0.2)), 24000) > -25
+
+
+def test_a_sentence_is_kept_until_it_ends() -> None:
+    normaliser = LoudnessNormaliser(8000)
+    assert not len(normaliser.add(tone(997, -30, 8000)))
+    assert len(normaliser.end_sentence()) == 3 * 8000
+
+
+def test_of_a_sentence_without_end_no_more_is_kept_than_its_gain_is_measured_by() -> None:
+    normaliser, piece = LoudnessNormaliser(8000), tone(997, -30, 8000)
+    out = [len(normaliser.add(piece)) for _ in range(14)]
+    assert out == [0] * 9 + [round(KEPT_S * 8000)] + [len(piece)] * 4
+
+
+def test_the_gain_does_not_change_in_the_midst_of_a_long_sentence() -> None:
+    normaliser, quiet, loud = LoudnessNormaliser(8000), tone(997, -30, 8000, KEPT_S), tone(997, -26, 8000)
+    gain = np.abs(normaliser.add(quiet)).max() / np.abs(quiet).max()
+    assert np.allclose(normaliser.add(loud), loud * gain, rtol=1e-3)
+
+
+def test_the_sentence_after_a_long_one_has_a_gain_of_its_own() -> None:
+    normaliser = LoudnessNormaliser(8000)
+    normaliser.add(tone(997, -30, 8000, KEPT_S))
+    assert not len(normaliser.end_sentence())
+    assert not len(normaliser.add(tone(997, -26, 8000)))
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.5, 2.0])

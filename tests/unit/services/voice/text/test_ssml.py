@@ -52,7 +52,16 @@ def test_a_break_lasts_ten_seconds_at_most(time: str, used: str) -> None:
 def test_of_many_long_breaks_the_first_is_told_and_how_many_there_are() -> None:
     (told,) = document("<speak>a" + "<break time='60s'/>" * 1000 + "</speak>").adjustments
     assert (told.field, told.requested) == ("text", "break of 60s")
-    assert told.reason == "a <break> lasts at most 10 s, and so 999 more"
+    assert told.reason == "a <break> lasts at most 10 s, all of a document 300 s; so 999 more"
+
+
+def test_all_breaks_of_a_document_last_five_minutes_at_most() -> None:
+    read = document("<speak>a" + "<break time='8s'/>" * 40 + "</speak>")
+    assert (
+        read.text.text
+        == "<speak>a" + "<break time='8s'/>" * 37 + "<break time='4000ms'/>" + "<break time='0ms'/>" * 2 + "</speak>"
+    )
+    assert [(each.requested, each.used) for each in read.adjustments] == [("break of 8s", "4s")]
 
 
 def test_words_after_a_break_point_into_the_document_as_it_was_sent() -> None:
