@@ -16,7 +16,7 @@ from itertools import count
 
 from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory
 from servekit.worker import CancelToken, DeviceWorker, drop_locals, outlast
-from services.imagegen.domain import Decoded, Job, Pixels, Priority, Stage
+from services.imagegen.domain import MOST_ROWS, Decoded, Job, Pixels, Priority, Stage
 from services.imagegen.ports import Engine, State
 from services.imagegen.turns import Entry, Made, OnStep, choose, to_prepare
 from services.imagegen.widths import Widths
@@ -47,7 +47,7 @@ class Batcher:
         self._clock = clock
         self._guard = guard
         self._on_batch = on_batch
-        self._widths = Widths(engine.max_batch)
+        self._widths = Widths(MOST_ROWS * engine.max_batch)
         self._inbox: deque[Entry] = deque()
         self._active: list[Entry] = []
         self._driver: asyncio.Task[None] | None = None
@@ -116,11 +116,11 @@ class Batcher:
             self._join_and_leave()
             if not self._active:
                 return
-            if fresh := to_prepare(self._active, self._widths.limit):
-                self._together(fresh[: self.engine.max_batch], self._prepare)
+            limit, most = self._widths.limit, self.engine.max_batch
+            if fresh := to_prepare(self._active, limit, most):
+                self._together(fresh[:most], self._prepare)
             else:
-                prepared = [each for each in self._active if each.state is not None]
-                self._advance(choose(prepared, self._widths.limit))
+                self._advance(choose([each for each in self._active if each.state is not None], limit, most))
             yield
 
     def _advance(self, batch: Sequence[Entry]) -> None:
@@ -166,7 +166,9 @@ class Batcher:
                 work()
         except Exception as error:
             if isinstance(error, DeviceOutOfMemory) and len(entries) > 1:
-                self._widths.does_not_fit(len(entries))  # nothing was advanced: the next round tries a narrower batch
+                self._widths.does_not_fit(
+                    sum(each.rows for each in entries)
+                )  # nothing was advanced: the next round tries a narrower batch
                 return
             traceback.clear_frames(error.__traceback__)
             for entry in entries:
@@ -192,10 +194,11 @@ class Batcher:
             self._report(entry, state)
             self._check(entry)
 
-        key, began = batch[0].key(), self._clock()  # after its last step a picture's key may be another
+        key, rows = batch[0].key(), sum(each.rows for each in batch)  # after the step they may be others
+        began = self._clock()
         self.engine.step([entry.state for entry in batch if entry.state is not None], pulse)
         ended = self._clock()
-        self._widths.record(key, len(batch), ended - began)
+        self._widths.record(key, rows, ended - began)
         self._on_batch(len(batch), ended - began)
         self._steps += 1
         for entry in self._active:

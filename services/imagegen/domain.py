@@ -11,6 +11,8 @@ from services.imagegen.step_cache import StepCache
 
 MAX_SEED = 2**63 - 1
 """The largest seed."""
+MOST_ROWS = 2
+"""Rows of a forward pass that one picture takes at most: prompt and negative prompt."""
 
 Pixels = NDArray[np.uint8]
 """A picture, shape (height, width, 3), sRGB."""

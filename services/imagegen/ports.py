@@ -28,6 +28,10 @@ class State(Protocol):
         """Tokens of the prompt, read or not; 0 if the engine cannot tell."""
 
     @property
+    def rows(self) -> int:
+        """Rows of a forward pass that the next step takes: with a negative prompt `MOST_ROWS`, else one."""
+
+    @property
     def batch_key(self) -> Hashable:
         """States with equal keys may share a forward pass, whatever their steps."""
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from servekit.worker import CancelToken
 from services.imagegen.domain import Decoded, Job, Pixels, Priority, Stage
@@ -72,13 +73,18 @@ class Entry:
         same = (one.width, one.height, one.adapters) == (two.width, two.height, two.adapters)
         return same and not one.alone and not two.alone
 
+    @property
+    def rows(self) -> int:
+        """Rows of a forward pass that its next step takes."""
+        return 1 if self.state is None else self.state.rows
+
     def key(self) -> Hashable:
         """States with equal keys may share a forward pass."""
         return self.state.batch_key if self.state is not None else id(self)
 
 
-def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int]) -> list[Entry]:
-    """Return the pictures of the next step, all of one key, `limit(key)` at most.
+def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int], most: int) -> list[Entry]:
+    """Return the pictures of the next step, all of one key, `most` at most and of `limit(key)` rows; one in any case.
 
     Of a kind those go that came first, to their end: if they took turns, all would be done last. A picture is passed by
     later ones of a higher priority, but only within `LEAD` steps for each class between them.
@@ -91,10 +97,11 @@ def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int]) -> list[E
     for entry in sorted(entries, key=lambda each: each.rank):
         kinds.setdefault(entry.key(), []).append(entry)
     kind = max(kinds.values(), key=lambda each: (each[0].urgency, each[0].waited, -each[0].arrival))
-    return kind[: limit(kind[0].key())]
+    rows, room = accumulate(each.rows for each in kind[:most]), limit(kind[0].key())
+    return kind[: max(1, sum(taken <= room for taken in rows))]
 
 
-def to_prepare(entries: Sequence[Entry], limit: Callable[[Hashable], int]) -> list[Entry]:
+def to_prepare(entries: Sequence[Entry], limit: Callable[[Hashable], int], most: int) -> list[Entry]:
     """Return the pictures to prepare before the next step, which can be prepared together.
 
     Where all places of the next step are taken, pictures like those are left for when one is free, `AGEING` steps at
@@ -103,8 +110,8 @@ def to_prepare(entries: Sequence[Entry], limit: Callable[[Hashable], int]) -> li
     fresh = [each for each in entries if each.state is None]
     prepared = [each for each in entries if each.state is not None]
     if fresh and prepared:
-        batch = choose(prepared, limit)
-        if len(batch) >= limit(batch[0].key()):
+        batch = choose(prepared, limit, most)
+        if len(batch) >= most or sum(each.rows for each in batch) >= limit(batch[0].key()):
             last = batch[-1]
             fresh = [each for each in fresh if each.rank < last.rank or each.waited >= AGEING or not each.like(last)]
     return company(fresh) if fresh else []

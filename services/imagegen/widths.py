@@ -1,11 +1,14 @@
-"""How many pictures may share a step: more only as long as none gets slower for it. Pure."""
+"""How many pictures may share a step: more only as long as none gets slower for it. Pure.
+
+Widths are counted in rows of the forward pass: a picture that is guided by a second pass takes two.
+"""
 
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 TOLERANCE = 1.15
-"""A wider batch may cost this much more per picture before it counts as slower."""
+"""A wider batch may cost this much more per row before it counts as slower."""
 ENOUGH = 4
 """Steps of a width before its pace is believed."""
 LOOK_AGAIN_AFTER = 512
@@ -20,7 +23,7 @@ _MAX_KEYS = 64
 
 @dataclass(slots=True)
 class _Paces:
-    """What is known of one kind of picture: steps, and mean seconds per picture by width.
+    """What is known of one kind of picture: steps, and mean seconds per row by width.
 
     A machine is slower for some seconds and quicker for others, by more than widths differ. Since all widths are
     alike in that, what the last steps have in common is taken out of each before it counts for its own width.
@@ -46,7 +49,7 @@ class _Paces:
             self._look_again(self.limit(most))
 
     def limit(self, most: int) -> int:
-        """Return the widest batch that is as quick per picture as any, or halfway to the next that is not."""
+        """Return the widest batch that is as quick per row as any, or halfway to the next that is not."""
         believed = [width for width, count in self.count.items() if count >= ENOUGH]
         quickest = min((self.mean[width] for width in believed), default=0.0)
         good = max((width for width in believed if self.mean[width] <= TOLERANCE * quickest), default=most)
@@ -63,19 +66,19 @@ def _near(value: float, expected: float) -> float:
 
 
 class Widths:
-    """The widest batch worth making, by kind of picture, at most `most`."""
+    """The widest batch worth making, by kind of picture, at most `most` rows."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._paces: OrderedDict[Hashable, _Paces] = OrderedDict()
 
     def limit(self, key: Hashable) -> int:
-        """Return the widest batch for pictures of this kind."""
+        """Return the most rows for pictures of this kind."""
         paces = self._paces.get(key)
         return self._most if paces is None else paces.limit(self._most)
 
     def record(self, key: Hashable, width: int, seconds: float) -> None:
-        """Note how long a step of `width` pictures took."""
+        """Note how long a step of `width` rows took."""
         paces = self._paces.setdefault(key, _Paces())
         self._paces.move_to_end(key)
         paces.record(width, seconds, self._most)
@@ -83,5 +86,5 @@ class Widths:
             self._paces.popitem(last=False)
 
     def does_not_fit(self, width: int) -> None:
-        """Note that the device has no memory for `width` pictures."""
+        """Note that the device has no memory for `width` rows."""
         self._most = max(1, width // 2)

@@ -192,11 +192,15 @@ class Denoising:
         return sum(len(leg.timesteps) for leg in self.legs)
 
     @property
+    def rows(self) -> int:
+        """Rows of a forward pass that the next step takes."""
+        return 1 if self.negative is None else 2
+
+    @property
     def batch_key(self) -> Hashable:
-        """States with equal keys may share a forward pass, whatever their steps and schedulers."""
+        """States with equal keys may share a forward pass, whatever their steps, schedulers and guidance."""
         job, leg = self.job, self.leg
-        shapes = (self.latents.shape, leg.text[0].shape, self.negative is not None)
-        key = (id(leg.network), shapes, job.adapters)
+        key = (id(leg.network), self.latents.shape, leg.text[0].shape, job.adapters)
         return (key, id(self)) if job.alone else key
 
     def forecast(self) -> Prediction:
@@ -225,19 +229,24 @@ class Denoising:
 def predict(states: Sequence[Denoising]) -> list[Prediction]:
     """Return each state's prediction from one forward pass.
 
-    All states have the same batch key. With guidance the negative halves go first, as in diffusers' pipelines.
+    All states have the same batch key. The negative halves of those that are guided go first, as in diffusers'
+    pipelines.
     """
-    legs = [state.leg for state in states]
+    legs, negatives = [state.leg for state in states], [state.negative for state in states]
     inputs = [leg.scaled(state.latents) for leg, state in zip(legs, states, strict=True)]
 
-    def samples(texts: Sequence[Embeddings], *, negative: bool) -> list[Sample]:
+    def samples(texts: Sequence[Embeddings | None], *, negative: bool) -> list[Sample]:
         rows = zip(states, inputs, legs, texts, strict=True)
-        return [Sample(state.job, latents, leg.timestep, text, negative) for state, latents, leg, text in rows]
+        return [
+            Sample(state.job, latents, leg.timestep, text, negative)
+            for state, latents, leg, text in rows
+            if text is not None
+        ]
 
-    toward = samples([leg.text for leg in legs], negative=False)
-    negative = [each for each in (state.negative for state in states) if each is not None]
-    network = legs[0].network
-    if not negative:
-        return [Prediction(each, None) for each in network(toward).split(1)]
-    away_half, toward_half = network([*samples(negative, negative=True), *toward]).chunk(2)
-    return [Prediction(*halves) for halves in zip(toward_half.split(1), away_half.split(1), strict=True)]
+    away = samples(negatives, negative=True)
+    outputs = legs[0].network([*away, *samples([leg.text for leg in legs], negative=False)]).split(1)
+    from_negatives, toward = iter(outputs[: len(away)]), outputs[len(away) :]
+    return [
+        Prediction(each, None if negative is None else next(from_negatives))
+        for each, negative in zip(toward, negatives, strict=True)
+    ]

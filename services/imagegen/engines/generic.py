@@ -36,6 +36,11 @@ class GenericState:
     """The decoded picture, shape (3, height, width), 0 to 1."""
 
     @property
+    def rows(self) -> int:
+        """One: nothing else is in a pass with it."""
+        return 1
+
+    @property
     def batch_key(self) -> Hashable:
         """Unique: a whole pipeline is never shared."""
         return id(self)

@@ -86,16 +86,14 @@ def test_pictures_share_passes_until_the_refiner_takes_over(build: Build) -> Non
     assert shared == [True] * 8 + [False] * 2
 
 
-@pytest.mark.parametrize(
-    "change", [{"width": 48}, {"height": 16}, {"guidance": 1.0}, {"adapters": LORA}, {"alone": True}]
-)
+@pytest.mark.parametrize("change", [{"width": 48}, {"height": 16}, {"adapters": LORA}, {"alone": True}])
 def test_pictures_that_cannot_share_have_different_keys(build: Build, change: dict[str, object]) -> None:
     engine = build()
 
     assert engine.prepare(runs.job()).batch_key != engine.prepare(runs.job(**change)).batch_key
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 9}, {"guidance": 2.0}, {"prompt": "a"}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 9}, {"guidance": 2.0}, {"guidance": 1.0}, {"prompt": "a"}])
 def test_pictures_that_can_share_have_equal_keys(build: Build, change: dict[str, object]) -> None:
     engine = build()
 

@@ -50,7 +50,7 @@ def save_flux(folder: Path, *, seed: int = 0, guidance_embeds: bool = False) -> 
         text_encoder=_clip(),
         tokenizer=_clip_tokenizer(),
         text_encoder_2=_t5(),
-        tokenizer_2=_t5_tokenizer(),
+        tokenizer_2=t5_tokenizer(),
         transformer=FluxTransformer2DModel(
             in_channels=16,
             num_layers=1,
@@ -122,7 +122,7 @@ def _t5(width: int = 32) -> T5EncoderModel:
     ).eval()
 
 
-def _t5_tokenizer() -> T5TokenizerFast:
+def t5_tokenizer() -> T5TokenizerFast:
     return T5TokenizerFast(vocab=[(word, -float(index)) for index, word in enumerate(WORDS)], extra_ids=0)
 
 
@@ -229,7 +229,7 @@ def save_sd3(folder: Path, *, seed: int = 0, t5: bool = True, dynamic: bool = Fa
         text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),
         tokenizer_2=_clip_tokenizer(),
         text_encoder_3=_t5(width=64) if t5 else None,
-        tokenizer_3=_t5_tokenizer() if t5 else None,
+        tokenizer_3=t5_tokenizer() if t5 else None,
     )
     return saved(pipeline, folder)
 
@@ -245,7 +245,7 @@ def save_hidream(folder: Path, *, seed: int = 0) -> Path:
         text_encoder_2=CLIPTextModelWithProjection(_clip_config()).eval(),
         tokenizer_2=_clip_tokenizer(),
         text_encoder_3=_t5(),
-        tokenizer_3=_t5_tokenizer(),
+        tokenizer_3=t5_tokenizer(),
         text_encoder_4=None,
         tokenizer_4=None,
         transformer=HiDreamImageTransformer2DModel(

@@ -18,6 +18,7 @@ class FakeState:
     total: int
     done: int = 0
     prompt_tokens: int = 1
+    rows: int = 1
 
     @property
     def forecasts(self) -> bool:

@@ -9,6 +9,7 @@ from services.imagegen.turns import AGEING, LEAD, Entry, choose, company, to_pre
 from tests.unit.services.imagegen.fakes import FakeState, job
 
 Mix = st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3), st.integers(1, 12)), min_size=1, max_size=12)
+NO_LIMIT = 1000
 
 
 def entries(mix: list[tuple[Priority, int, int]]) -> list[Entry]:
@@ -34,10 +35,33 @@ def step(active: list[Entry], batch: list[Entry]) -> None:
 
 @given(Mix, st.integers(1, 6))
 def test_a_batch_has_one_key_and_fits(mix: list[tuple[Priority, int, int]], width: int) -> None:
-    batch = choose(entries(mix), lambda _: width)
+    batch = choose(entries(mix), lambda _: NO_LIMIT, width)
 
     assert 1 <= len(batch) <= width
     assert len({each.key() for each in batch}) == 1
+
+
+@given(st.lists(st.integers(1, 2), min_size=1, max_size=12), st.integers(1, 24), st.integers(1, 12))
+def test_a_batch_is_as_many_of_the_first_as_there_are_rows_for(rows: list[int], limit: int, most: int) -> None:
+    kind = entries([(Priority.NORMAL, 0, 1)] * len(rows))
+    for entry, each in zip(kind, rows, strict=True):
+        assert isinstance(entry.state, FakeState)
+        entry.state.rows = each
+    batch = choose(kind, lambda _: limit, most)
+
+    assert batch == kind[: len(batch)]
+    assert 1 <= len(batch) <= most
+    assert len(batch) == 1 or sum(rows[: len(batch)]) <= limit
+    assert len(batch) in (most, len(kind)) or sum(rows[: len(batch) + 1]) > limit
+
+
+def test_nobody_is_prepared_for_a_place_whose_rows_are_taken() -> None:
+    guided, fresh = entries([(Priority.NORMAL, 0, 1)] * 2)
+    assert isinstance(guided.state, FakeState)
+    guided.state.rows, fresh.state = 2, None
+
+    assert to_prepare([guided, fresh], lambda _: 2, 8) == []
+    assert to_prepare([guided, fresh], lambda _: 3, 8) == [fresh]
 
 
 @given(Mix, st.integers(1, 6))
@@ -47,7 +71,7 @@ def test_nobody_starves_whatever_the_priorities(mix: list[tuple[Priority, int, i
     kinds = {each.key() for each in active}
     bound, since_last = 3 * AGEING + len(kinds), dict.fromkeys(kinds, 0)
     for _ in range(200):
-        batch = choose(active, lambda _: width)
+        batch = choose(active, lambda _: NO_LIMIT, width)
         for kind in kinds:
             since_last[kind] += 1
         since_last[batch[0].key()] = 0
@@ -65,7 +89,7 @@ def test_who_came_first_is_done_first_of_equals_and_everyone_is(
     active, done = entries([(priority, key, 5) for priority, key, _ in mix]), list[Entry]()
     for _ in range(5 * len(active)):
         if active:
-            batch = choose(active, lambda _: width)
+            batch = choose(active, lambda _: NO_LIMIT, width)
             step(active, batch)
             done += [each for each in batch if each.drawn]
             active = [each for each in active if not each.drawn]
@@ -81,7 +105,7 @@ def test_a_higher_priority_goes_before_those_that_came_less_than_its_lead_before
     old, recent, urgent = entries([(Priority.NORMAL, 0, 1), (Priority.NORMAL, 0, 1), (Priority.HIGH, 0, 1)])
     recent.since, urgent.since = 1, LEAD
 
-    assert choose([old, recent, urgent], lambda _: 3) == [old, urgent, recent]
+    assert choose([old, recent, urgent], lambda _: NO_LIMIT, 3) == [old, urgent, recent]
 
 
 @given(Mix, st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 12)), max_size=6), st.integers(1, 6))
@@ -92,8 +116,8 @@ def test_only_who_has_no_place_is_left_unprepared_and_not_for_long(
     fresh = entries([(priority, 0, 1) for priority, _ in new])
     for entry, (_, waited) in zip(fresh, new, strict=True):
         entry.state, entry.waited, entry.since = None, waited, 1
-    chosen = to_prepare([*prepared, *fresh], lambda _: width)
-    batch = choose(prepared, lambda _: width)
+    chosen = to_prepare([*prepared, *fresh], lambda _: NO_LIMIT, width)
+    batch = choose(prepared, lambda _: NO_LIMIT, width)
 
     assert set(chosen) <= set(fresh)
     for entry in set(fresh) - set(chosen):
@@ -108,7 +132,7 @@ def test_what_looks_otherwise_is_prepared_though_all_places_are_taken() -> None:
         entry.state, entry.arrival = None, entry.arrival + len(full)
 
     def chosen(*fresh: Entry) -> list[Entry]:
-        return to_prepare([*full, *fresh], lambda _: len(full))
+        return to_prepare([*full, *fresh], lambda _: NO_LIMIT, len(full))
 
     assert (chosen(same, wide), chosen(alone, same), chosen(same)) == ([wide], [alone], [])
 
