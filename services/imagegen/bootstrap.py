@@ -272,6 +272,7 @@ def _spec(row: ModelRow, size: int) -> ModelSpec:
 
 def _safety_check(settings: ImagegenSettings, plan: DevicePlan, worker: DeviceWorker) -> NsfwCheck | None:
     if not settings.nsfw_model:
+        logger.info("%s is empty: finished pictures are not judged", variable(type(settings), "nsfw_model"))
         return None
     return NsfwCheck(
         worker,
@@ -289,6 +290,7 @@ def _limits(settings: ImagegenSettings) -> Limits:
         max_side=settings.max_image_side,
         safety=SafetyPolicy(settings.safety),
         may_ignore_safety=settings.may_ignore_safety,
+        judges=bool(settings.nsfw_model),
     )
 
 

@@ -3,19 +3,18 @@
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from servekit.residency import UnknownModel
 from services.imagegen.domain import DecoderName
+from services.imagegen.places import NETWORKS, Component, Gguf, Refiner, Row, Weights
 from services.imagegen.step_cache import StepCache
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Capability = Literal["text_to_image", "image_to_image", "inpainting", "negative_prompt", "adapters"]
 
-NETWORKS = ("transformer", "unet")
-"""What the denoising network is called in a pipeline."""
 _DTYPE_BYTES: Mapping[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _Id = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
 
@@ -34,11 +33,7 @@ class Abilities:
     """True if a tiny autoencoder can make the picture of the latents."""
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Span(_Row):
+class Span(Row):
     """A number's default and bounds."""
 
     default: float
@@ -52,7 +47,7 @@ class Span(_Row):
         return self
 
 
-class Sizes(_Row):
+class Sizes(Row):
     """Sides of a picture in pixels."""
 
     default: tuple[int, int]
@@ -72,75 +67,7 @@ class Sizes(_Row):
         return self
 
 
-class Weights(_Row):
-    """Where weights come from: a folder below the models folder, or a repository of the hub."""
-
-    FILES: ClassVar[tuple[str, ...]] = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
-    """Files of a repository that may be of use."""
-
-    source: str = ""
-    """Path, relative to the models folder or absolute."""
-    hub: str = ""
-    """`owner/name`."""
-    revision: str = ""
-    """Commit or tag of the hub's repository; empty means its main branch."""
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if bool(self.source) == bool(self.hub):
-            raise ValueError("give either source (a folder) or hub (owner/name)")
-        return self
-
-    @property
-    def place(self) -> str:
-        """The source in words, for people."""
-        return self.source or "@".join(filter(None, (self.hub, self.revision)))
-
-    def needs(self, file: str) -> bool:
-        """Tell whether a file of the place, named relative to it, is wanted."""
-        return bool(file)
-
-
-class Component(Weights):
-    """A part of the pipeline that lives elsewhere, by itself."""
-
-    cls: str = Field(alias="class", pattern=r"^(transformers|diffusers)\.\w+$")
-    options: dict[str, Any] = {}
-
-
-class Gguf(Weights):
-    """The denoising network in one GGUF file, at some 4 to 8 bits a weight; all else is the row's own."""
-
-    FILES: ClassVar = ("*.gguf",)
-
-    file: str = Field(pattern=r"\.gguf$")
-    """Its name, relative to the place."""
-    bytes: int = Field(ge=1)
-    """Estimated bytes of all the row's weights with this network in the place of its own."""
-    always: bool = False
-    """True to take it wherever the row is served. Else only where the network itself does not fit, nor does it in 8-bit
-    floating point."""
-
-    def needs(self, file: str) -> bool:
-        """Tell whether a file is wanted: only the one."""
-        return file == self.file
-
-
-class Refiner(Weights):
-    """A pipeline that takes over the latents for the last steps. It shares encoder and autoencoder with its base."""
-
-    SHARED: ClassVar = ("text_encoder_2", "tokenizer_2", "vae")
-    """What it takes from its base."""
-
-    start: float = Field(default=0.8, gt=0, lt=1)
-    """Share of the noise schedule after which it takes over."""
-
-    def needs(self, file: str) -> bool:
-        """Tell whether a file is wanted: not of what it takes from its base."""
-        return file.split("/", maxsplit=1)[0] not in self.SHARED
-
-
-class Usual(_Row):
+class Usual(Row):
     """Defaults that take the place of a row's. A request may ask for anything else."""
 
     steps: int = Field(ge=1)
@@ -187,7 +114,7 @@ class ModelRow(Weights):
     in 16 bits do not fit. Unset: never."""
     gguf: Gguf | None = None
     """The denoising network in fewer bits, for devices that are too small. Unset: there is none."""
-    components: dict[str, Component] = {}
+    components: dict[str, Component] = Field(default_factory=dict)
     """Parts of the pipeline that are not in its own place, by name."""
     without: tuple[str, ...] = ()
     """Parts of the pipeline that are left out, where it can do without: Stable Diffusion 3's T5 encoder."""

@@ -30,6 +30,8 @@ class Limits:
     safety: SafetyPolicy = SafetyPolicy.BLOCK
     """What happens to flagged pictures unless the request says."""
     may_ignore_safety: bool = False
+    judges: bool = True
+    """Whether there is a classifier to judge pictures by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def resolve(
         preview_every=request.preview_every,
     )
     priority = _priority(request, adjustments)
+    adjustments += _unjudged(request, limits)
     return Plan(row, request, first, request.safety or limits.safety, priority, tuple(adjustments))
 
 
@@ -230,6 +233,14 @@ def _priority(request: GenerationRequest, adjustments: list[Adjustment]) -> Prio
         reason = "the caller may have no higher priority"
         adjustments.append(Adjustment("priority", request.priority.name.lower(), used.name.lower(), reason))
     return used
+
+
+def _unjudged(request: GenerationRequest, limits: Limits) -> list[Adjustment]:
+    """Say so where a request relies on a check that there is not."""
+    if limits.judges or request.safety in (None, SafetyPolicy.IGNORE):
+        return []
+    reason = "this server has no safety classifier (setting nsfw_model), so its pictures are not judged"
+    return [Adjustment("safety", request.safety.value, SafetyPolicy.IGNORE.value, reason)]
 
 
 def _refine(request: GenerationRequest, row: ModelRow, adjustments: list[Adjustment]) -> bool:

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
-from servekit.errors import Cancelled, EngineFailure, OutputRejected, ServingError
+from servekit.errors import EngineFailure, OutputRejected, ServingError
 from services.voice.audio.chain import Chain
 from services.voice.domain import (
     Adjustment,
@@ -16,21 +16,20 @@ from services.voice.domain import (
     Cause,
     Degenerate,
     Header,
-    Latents,
     Order,
     Remedy,
     Retried,
     Samples,
     TextPart,
     Utterance,
-    Voice,
     Word,
     WordSpoken,
 )
 from services.voice.metrics import VoiceMetrics
 from services.voice.outbox import Outbox
-from services.voice.ports import Capabilities, Engine, Inspect
+from services.voice.ports import Engine, Inspect
 from services.voice.prelude import Prelude
+from services.voice.rungs import PATIENCE_S, Rung, Speaker, Spoken, is_overcome, may_go_on
 from services.voice.script import Passage, Script
 from services.voice.stopwatch import Playback, Stopwatch
 from services.voice.text.normalise import Normaliser
@@ -43,48 +42,16 @@ logger = logging.getLogger(__name__)
 
 SEEDS = 2**32
 
-PATIENCE_S = 10.0
-"""Seconds that a passage beyond all measure waits for its reader before it gives up place and engine half-way."""
 AHEAD = 0.5
 """Share of the outbox's limit from which no passage is begun before its turn: its reader has enough to hear."""
-
-
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """Who speaks, through which engine."""
-
-    engine: Callable[[], Awaitable[Engine]]
-    """Borrows the engine, in place of the one that was borrowed before."""
-    capabilities: Capabilities
-    voice: Voice
-    latents: Latents | None = None
 
 
 _NO_WORD = ".,;:!?…"
 """What follows an emoji when espeak announces the second half of its name as a word of its own."""
 
-Rung = tuple[Remedy | None, Speaker]
-"""What changes (nothing at first), and who speaks then."""
-
 
 class _Halted(Exception):
     """A passage waits half-way for its reader, and is gone on with in another turn."""
-
-
-@dataclass(slots=True)
-class _Spoken:
-    """A passage while it is being spoken: what of it is out already."""
-
-    passage: Passage
-    begins_s: float
-    """When it begins in the whole audio, in seconds of engine time."""
-    heard: Speaker | None = None
-    """Whose samples are out."""
-    samples_out: int = 0
-    patience_s: float = PATIENCE_S
-    """Seconds that its reader may still be waited for before it is halted."""
-    words_to: int = 0
-    """End of the last word that was announced, in the passage as it was written."""
 
 
 class Performance:
@@ -123,7 +90,7 @@ class Performance:
         self._preludes: dict[int, Prelude] = {}
         """Passages that were begun before their turn, by where they stand in the text."""
         self._playback = Playback()
-        self._halted: _Spoken | None = None
+        self._halted: Spoken | None = None
         self._spoken_s = 0.0
         self.characters = 0
         self.sentences = 0
@@ -187,14 +154,14 @@ class Performance:
                 break
         return False
 
-    async def _next(self, script: Script) -> _Spoken | None:
+    async def _next(self, script: Script) -> Spoken | None:
         if (passage := await script.next()) is None:
             return None
         self.characters += passage.characters
         self.adjustments += passage.adjustments
-        return _Spoken(passage, self._spoken_s)
+        return Spoken(passage, self._spoken_s)
 
-    async def _perform(self, state: _Spoken, script: Script) -> None:
+    async def _perform(self, state: Spoken, script: Script) -> None:
         """Speak what is left of a passage, if there is anything to speak."""
         sentence = state.passage.sentence
         if is_speakable(sentence.text):
@@ -208,12 +175,12 @@ class Performance:
         self.sentences += self._within_sentence
         self._within_sentence = False
 
-    async def _speak(self, state: _Spoken, script: Script) -> None:
+    async def _speak(self, state: Spoken, script: Script) -> None:
         """Try until it is spoken or nothing is left to try. Raises `_Halted`."""
         causes: list[Cause] = []
         state.patience_s = PATIENCE_S
         for remedy, speaker in self._rungs:
-            if not _may_go_on(state, speaker, causes):
+            if not may_go_on(state, speaker, causes):
                 continue
             if remedy is not None and causes:
                 await self._retry(causes[-1], remedy, len(causes))
@@ -222,7 +189,7 @@ class Performance:
             except Degenerate as degenerate:
                 causes.append(degenerate.cause)
             except ServingError as failure:
-                if not _is_overcome(failure, remedy):
+                if not is_overcome(failure, remedy):
                     raise
                 logger.warning("%s failed: %s", speaker.voice.model, failure)
                 causes.append(Cause.ENGINE_FAILURE)
@@ -244,7 +211,7 @@ class Performance:
             latents=speaker.latents,
         )
 
-    async def _attempt(self, state: _Spoken, speaker: Speaker, utterance: Utterance, script: Script) -> None:
+    async def _attempt(self, state: Spoken, speaker: Speaker, utterance: Utterance, script: Script) -> None:
         """Speak one passage once, leaving out what an earlier attempt has spoken already."""
         with self._watch.paused():
             engine = await speaker.engine()
@@ -269,7 +236,7 @@ class Performance:
         await self._hear(state, inspector.finish()[skip:], speaker)
         await self._send(self._chain.end_sentence)
 
-    async def _bear(self, state: _Spoken) -> None:
+    async def _bear(self, state: Spoken) -> None:
         """Wait for the reader of a passage beyond all measure, but not for long: it can be taken up again later."""
         began_s = self._watch.total_s
         try:
@@ -297,7 +264,7 @@ class Performance:
         while self._preludes:
             await self._preludes.popitem()[1].aclose()
 
-    async def _hear(self, state: _Spoken, samples: Samples, speaker: Speaker) -> None:
+    async def _hear(self, state: Spoken, samples: Samples, speaker: Speaker) -> None:
         if not len(samples):
             return
         rate, state.heard = speaker.capabilities.sample_rate, speaker
@@ -306,7 +273,7 @@ class Performance:
         self._spoken_s += len(samples) / rate
         await self._send(partial(self._chain.add, samples, rate))
 
-    async def _announce(self, state: _Spoken, word: Word) -> None:
+    async def _announce(self, state: Spoken, word: Word) -> None:
         start, end = state.passage.normalised.span(word.offset, word.offset + word.length)
         written = state.passage.sentence.text[start:end]
         if not self._order.word_times or start < state.words_to or not written.strip().strip(_NO_WORD):
@@ -338,17 +305,3 @@ class Performance:
         if set(causes) == {Cause.ENGINE_FAILURE}:
             raise EngineFailure(f"{self._order.model} failed {len(causes)} times at the same sentence")
         raise OutputRejected([cause.value for cause in causes])
-
-
-def _is_overcome(failure: ServingError, remedy: Remedy | None) -> bool:
-    """An engine that broke may do better next time; a stand-in that cannot even be had was worth a try."""
-    stand_in = remedy is Remedy.FALLBACK_ENGINE and not isinstance(failure, Cancelled)
-    return stand_in or isinstance(failure, EngineFailure)
-
-
-def _may_go_on(state: _Spoken, speaker: Speaker, causes: Sequence[Cause]) -> bool:
-    """What has been heard cannot be taken back: then only an engine that says the same again may take over."""
-    if state.heard is None:
-        return True
-    broke_off = not causes or causes[-1] is Cause.ENGINE_FAILURE
-    return speaker is state.heard and speaker.capabilities.repeatable and broke_off

@@ -27,8 +27,9 @@ from services.voice.domain import (
 from services.voice.loan import Loan
 from services.voice.metrics import VoiceMetrics
 from services.voice.outbox import Outbox, stream
-from services.voice.performance import SEEDS, Performance, Rung, Speaker
+from services.voice.performance import SEEDS, Performance
 from services.voice.ports import Capabilities, EncoderFactory, Engine, Inspect
+from services.voice.rungs import Rung, Speaker
 from services.voice.stopwatch import Stopwatch
 from services.voice.text.languages import Languages
 from services.voice.text.normalise import Normaliser

@@ -79,7 +79,7 @@ class GenerateRequest(_message.Message):
     priority: _imagegen_pb2.Priority.ValueType
     """Priority in the queue."""
     safety: _imagegen_pb2.SafetyPolicy.ValueType
-    """What happens to flagged pictures."""
+    """What happens to flagged pictures. On a server without a classifier none is flagged, which is then an adjustment."""
     dry_run: _builtins.bool
     """True for no pictures: only `routed`, `rewritten` and a `plan` are sent, then `summary`. Default false."""
     exclusive_batch: _builtins.bool

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from services.imagegen.catalog import NETWORKS
+from services.imagegen.places import NETWORKS
 from services.imagegen.profiles import Profile
 
 _CONVOLUTIONAL = ("unet", "vae")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.imagegen.catalog import Component
+from services.imagegen.places import Component
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.batching import Batcher, OnBatch
-from services.imagegen.catalog import Catalog, ModelRow, Refiner, Weights
+from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.engines import registry
 from services.imagegen.engines.folders import Folders, Places
 from services.imagegen.engines.parts import Parts
 from services.imagegen.engines.weights import WeightStore
+from services.imagegen.places import Refiner, Weights
 from services.imagegen.ports import Engine
 from services.imagegen.profiles import Profile
 

@@ -13,9 +13,10 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from servekit.errors import ModelUnavailable
-from services.imagegen.catalog import NETWORKS, Dtype
+from services.imagegen.catalog import Dtype
 from services.imagegen.engines.converted import Reader, read
 from services.imagegen.engines.folders import Folders
+from services.imagegen.places import NETWORKS
 
 _LIBRARIES = ("diffusers", "transformers")
 _BROKEN = (OSError, ValueError, KeyError, AttributeError, ImportError, SafetensorError)

@@ -9,7 +9,8 @@ from typing import Any
 
 from servekit.errors import Cancelled, ModelUnavailable
 from servekit.worker import CancelToken
-from services.imagegen.catalog import Catalog, Weights
+from services.imagegen.catalog import Catalog
+from services.imagegen.places import Weights
 from services.imagegen.ports import FetchAdapter
 
 _UNWANTED = ("flux1-*.safetensors", "sd_xl_*.safetensors", "*_0.9vae.safetensors", "sd3*.safetensors", "*.fp16.*")

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from servekit.worker import DeviceWorker
-from services.imagegen.catalog import Dtype, ModelRow, Refiner
+from services.imagegen.catalog import Dtype, ModelRow
 from services.imagegen.engines import registry
 from services.imagegen.engines.folders import Folders
 from services.imagegen.engines.loading import load_pipeline, load_tiny_vae
 from services.imagegen.engines.parts import Parts
+from services.imagegen.places import Refiner
 from services.imagegen.ports import Engine
 from tests.contract.services.imagegen import tiny, tiny_parts, tiny_whole
 from tests.unit.services.imagegen import rows

@@ -8,8 +8,9 @@ import pytest
 
 from servekit.errors import Cancelled, ModelUnavailable
 from servekit.worker import CancelToken
-from services.imagegen.catalog import AdapterRow, Catalog, Refiner, Weights
+from services.imagegen.catalog import AdapterRow, Catalog
 from services.imagegen.engines.weights import WeightStore
+from services.imagegen.places import Refiner, Weights
 from tests.hub import COMMIT, Hub, serving
 
 

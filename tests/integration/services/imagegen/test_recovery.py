@@ -173,6 +173,14 @@ async def test_a_flagged_picture_can_be_sent_with_its_verdict(start: Start, firi
     assert (verdict.flagged, verdict.score > 0.9, verdict.threshold) == (True, True, 0.5)
 
 
+async def test_who_relies_on_a_classifier_that_there_is_not_is_told(start: Start) -> None:
+    client = await start()
+    outcome = await client.generate(safety=imagegen_pb2.SAFETY_POLICY_BLOCK)
+
+    assert [(each.field, each.requested) for each in outcome.summary.adjustments] == [("safety", "block")]
+    assert not outcome.of("image")[0].HasField("safety")
+
+
 async def test_with_permission_the_check_does_not_run(start: Start, firing: str) -> None:
     client = await start(nsfw_model=firing, may_ignore_safety=True)
     outcome = await client.generate(safety=imagegen_pb2.SAFETY_POLICY_IGNORE)

@@ -198,6 +198,21 @@ def test_with_permission_the_safety_check_can_be_ignored() -> None:
     assert plan(Limits(may_ignore_safety=True), safety=SafetyPolicy.IGNORE).safety is SafetyPolicy.IGNORE
 
 
+@pytest.mark.parametrize("wanted", [SafetyPolicy.BLOCK, SafetyPolicy.FLAG])
+def test_who_relies_on_a_check_that_there_is_not_is_told(wanted: SafetyPolicy) -> None:
+    (told,) = plan(Limits(judges=False), safety=wanted).adjustments
+
+    assert (told.field, told.requested, told.used) == ("safety", wanted.value, "ignore")
+    assert "nsfw_model" in told.reason
+
+
+@pytest.mark.parametrize(
+    ("judges", "wanted"), [(True, SafetyPolicy.BLOCK), (False, None), (False, SafetyPolicy.IGNORE)]
+)
+def test_who_does_not_is_not(judges: bool, wanted: SafetyPolicy | None) -> None:
+    assert plan(Limits(judges=judges, may_ignore_safety=True), safety=wanted).adjustments == ()
+
+
 def passes(of: Plan) -> float:
     """Return the forward passes that a plan counts as work, without those for encoding and decoding."""
     return round(of.work * 1e6 / (of.first.width * of.first.height), 6) - OTHER_PASSES

@@ -35,8 +35,9 @@ from services.voice.domain import (
 from services.voice.encoders.factory import Encoders
 from services.voice.metrics import VoiceMetrics
 from services.voice.outbox import Outbox, stream
-from services.voice.performance import Performance, Rung, Speaker
+from services.voice.performance import Performance
 from services.voice.ports import Capabilities
+from services.voice.rungs import Rung, Speaker
 from services.voice.stopwatch import Stopwatch
 from services.voice.text import languages
 from services.voice.text.normalise import Normaliser
