@@ -134,14 +134,19 @@ class Batcher:
         """Do at once what could be done for each by itself, as it is if that fails, so that none fails for another."""
         if len(entries) > 1:
             try:
-                with self._guard():
+                with self._guard(), self._watched(entries):
                     work(entries)
                 return
             except Exception as error:
                 drop_locals(error)
-                logger.warning("%d pictures at once: %s; now one by one", len(entries), type(error).__name__)
+                if not all(map(self._unwanted, entries)):
+                    logger.warning("%d pictures at once: %s; now one by one", len(entries), type(error).__name__)
         for entry in entries:
-            self._guarded([entry], partial(work, [entry]))
+            self._guarded([entry], partial(self._alone, entry, work))
+
+    def _alone(self, entry: Entry, work: Callable[[Sequence[Entry]], None]) -> None:
+        self._check(entry)
+        work([entry])
 
     def _join_and_leave(self) -> None:
         while self._inbox:
@@ -149,15 +154,22 @@ class Batcher:
             entry.since = self._steps
             self._active.append(entry)
         for entry in list(self._active):
-            try:
-                self._check(entry)
-            except (Cancelled, DeadlineExceeded) as error:
-                self._fail(entry, error)
+            if why := self._unwanted(entry):
+                self._fail(entry, why)
 
-    def _check(self, entry: Entry) -> None:
-        entry.token.check()
+    def _unwanted(self, entry: Entry) -> Cancelled | DeadlineExceeded | None:
+        """Return why nobody wants a picture any more, None if somebody does."""
+        if entry.token.cancelled:
+            return Cancelled()
         if entry.deadline is not None and self._clock() > entry.deadline:
-            raise DeadlineExceeded(f"the deadline passed after {entry.reported} of {entry.job.steps} steps")
+            return DeadlineExceeded(f"the deadline passed after {entry.reported} of {entry.job.steps} steps")
+        return None
+
+    def _check(self, *entries: Entry) -> None:
+        """Raise `Cancelled` or `DeadlineExceeded` if nobody wants any of these."""
+        reasons = [self._unwanted(entry) for entry in entries]
+        if reasons[0] is not None and all(reasons):
+            raise reasons[0]
 
     def _guarded(self, entries: Sequence[Entry], work: Callable[[], None]) -> None:
         """Do `work`; what it raises ends these entries and no others."""
@@ -172,11 +184,11 @@ class Batcher:
                 return
             traceback.clear_frames(error.__traceback__)
             for entry in entries:
-                self._fail(entry, error)
+                self._fail(entry, self._unwanted(entry) or error)
 
     def _watched(self, entries: Sequence[Entry]) -> AbstractContextManager[None]:
-        """Leave work in its middle when it is for one picture and that is not wanted any more."""
-        return self.engine.watching(partial(self._check, entries[0])) if len(entries) == 1 else nullcontext()
+        """Leave work in its middle when none of the pictures that it is for is wanted any more."""
+        return self.engine.watching(partial(self._check, *entries))
 
     def _prepare(self, entries: Sequence[Entry]) -> None:
         began, jobs = self._clock(), [entry.job for entry in entries]

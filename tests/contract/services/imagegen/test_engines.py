@@ -119,6 +119,28 @@ def test_a_picture_can_be_left_in_the_middle_of_anything_and_harms_nobody(
 
 
 @TAKEN_APART
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_pictures_can_be_left_together_in_the_middle_of_anything_and_harm_nobody(
+    build: Build, base: dict[str, Any], share: float
+) -> None:
+    engine, looks = build(base), list[None]()
+    expected = runs.alone(engine, runs.job())
+
+    def two(what: str) -> None:
+        states = engine.prepare_all([runs.job(prompt=f"{what} {share}, {seed}", seed=seed) for seed in (1, 2)])
+        while states[0].done < states[0].total:
+            engine.step(states, runs.ignore)
+        engine.finish_all(states)
+
+    with engine.watching(lambda: looks.append(None)):
+        two("counted")
+    with pytest.raises(Cancelled), engine.watching(_leave_at(round(share * (len(looks) - 1)))):
+        two("left")
+
+    assert np.array_equal(runs.alone(engine, runs.job()).pixels, expected.pixels)
+
+
+@TAKEN_APART
 def test_an_engine_looks_up_in_every_stage(build: Build, base: dict[str, Any]) -> None:
     engine, looks = build(base), {"prepare": 0, "step": 0, "finish": 0}
 

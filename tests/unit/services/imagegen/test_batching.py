@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -138,29 +138,51 @@ async def test_a_cancelled_picture_leaves_and_the_others_go_on(worker: DeviceWor
     assert (engine.batches, engine.finished) == ([[1, 2], [1, 2], [2]], [2])
 
 
-@pytest.mark.parametrize(("seeds", "left_at_once"), [([1], True), ([1, 2], False)])
-async def test_only_a_lone_picture_leaves_in_the_middle_of_a_step(
-    worker: DeviceWorker, seeds: list[int], left_at_once: bool
+@pytest.mark.parametrize(
+    ("seeds", "cancelled", "batches"),
+    [([1], [1], [[1]]), ([1, 2], [1, 2], [[1, 2]]), ([1, 2], [1], [[1, 2], [1, 2], [2]])],
+)
+async def test_a_step_that_nobody_wants_is_left_in_the_middle(
+    worker: DeviceWorker, seeds: list[int], cancelled: list[int], batches: list[list[int]]
 ) -> None:
-    gate, engine, looked = Gate(before=2), FakeEngine(), list[bool]()
+    gate, engine = Gate(before=2), FakeEngine()
 
     def before_step(batch: list[FakeState]) -> None:
         gate(batch)
-        looked.append(engine.look is not None)
-        if engine.look is not None:
-            engine.look()
+        assert engine.look is not None
+        engine.look()
 
     engine.before_step = before_step
     batcher = Batcher(engine, worker)
-    making = [asyncio.create_task(batcher.make(job(seed))) for seed in seeds]
+    making = {seed: asyncio.create_task(batcher.make(job(seed))) for seed in seeds}
     await gate.reached.wait()
-    making[0].cancel()
+    for seed in cancelled:
+        making[seed].cancel()
     await asyncio.sleep(0)
     gate.open()
-    await asyncio.wait(making)
+    await asyncio.wait(making.values())
 
-    assert (making[0].cancelled(), looked[1]) == (True, left_at_once)
-    assert engine.batches[:2] == ([[1]] if left_at_once else [[1, 2], [1, 2]])
+    assert [seed for seed, task in making.items() if task.cancelled()] == cancelled
+    assert engine.batches == batches
+
+
+async def test_who_leaves_a_shared_step_for_different_reasons_hears_his_own(worker: DeviceWorker) -> None:
+    clock, token = ManualClock(), CancelToken()
+
+    def before_step(_: list[FakeState]) -> None:
+        assert engine.look is not None
+        clock.advance(1.0)
+        token.cancel()
+        engine.look()
+
+    engine = FakeEngine(before_step=before_step)
+    batcher = Batcher(engine, worker, clock=clock.monotonic)
+    results = await asyncio.gather(
+        batcher.make(job(1), token=token), batcher.make(job(2), deadline=0.5), return_exceptions=True
+    )
+
+    assert [type(each) for each in results] == [Cancelled, DeadlineExceeded]
+    assert engine.batches == []
 
 
 async def test_cancelling_returns_only_when_the_device_has_left_the_picture(worker: DeviceWorker) -> None:
@@ -238,6 +260,39 @@ async def test_pictures_that_arrive_or_end_together_are_prepared_and_finished_at
 
     assert (engine.prepared, engine.finished_together) == ([[0, 1], [3, 4]], [2, 2])
     assert sorted(engine.finished) == [0, 1, 2, 3, 4]
+
+
+class Watchful(FakeEngine):
+    """Looks up while it prepares several at once, after `meanwhile`."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    def prepare_all(self, jobs: Sequence[Job]) -> list[FakeState]:
+        assert self.look is not None
+        self.meanwhile()
+        self.look()
+        return super().prepare_all(jobs)
+
+
+@pytest.mark.parametrize(("cancelled", "made"), [([1, 2], []), ([1], [2])])
+async def test_preparing_several_at_once_is_left_when_none_is_wanted(
+    worker: DeviceWorker, caplog: pytest.LogCaptureFixture, cancelled: list[int], made: list[int]
+) -> None:
+    tokens, engine = {seed: CancelToken() for seed in (1, 2)}, Watchful()
+
+    def give_up() -> None:
+        for seed in cancelled:
+            tokens[seed].cancel()
+
+    engine.meanwhile = give_up
+    batcher = Batcher(engine, worker)
+    results = await asyncio.gather(
+        *(batcher.make(job(seed), token=token) for seed, token in tokens.items()), return_exceptions=True
+    )
+
+    assert [seed for seed, each in zip(tokens, results, strict=True) if isinstance(each, Cancelled)] == cancelled
+    assert (engine.finished, caplog.records) == (made, [])
+    assert engine.prepared == ([[1, 2]] if made else [])
 
 
 class Clumsy(FakeEngine):
