@@ -129,6 +129,14 @@ async def test_a_break_lasts_ten_seconds_at_most(voice: "VoiceServiceAsyncStub",
     assert [text[each.text_offset : each.text_offset + each.text_length] for each in found.words] == ["Hello", "there"]
 
 
+async def test_all_breaks_of_a_document_last_five_minutes_at_most(voice: "VoiceServiceAsyncStub") -> None:
+    text = "<speak>" + 'Hello <break time="10s"/> ' * 40 + "there</speak>"
+    found = await heard(voice.Synthesize(request(text, ssml=True)))
+
+    assert found.summary.audio_seconds == pytest.approx(300 + 41 * 0.5, abs=10)
+    assert [(each.requested, each.used) for each in found.summary.adjustments] == [("break of 10s", "0s")]
+
+
 async def test_twenty_thousand_letters_are_one_sentence(voice: "VoiceServiceAsyncStub") -> None:
     assert (await heard(voice.Synthesize(request("a" * 20_000)))).summary.sentences == 1
 
