@@ -178,13 +178,12 @@ class Batcher:
                 work()
         except Exception as error:
             if isinstance(error, DeviceOutOfMemory) and len(entries) > 1:
-                self._widths.does_not_fit(
-                    sum(each.rows for each in entries)
-                )  # nothing was advanced: the next round tries a narrower batch
-                return
+                self._widths.does_not_fit(sum(each.rows for each in entries))
+                return  # nothing was advanced: the next round tries a narrower batch
             traceback.clear_frames(error.__traceback__)
+            given_up = isinstance(error, Cancelled | DeadlineExceeded)
             for entry in entries:
-                self._fail(entry, self._unwanted(entry) or error)
+                self._fail(entry, (self._unwanted(entry) or error) if given_up else error)
 
     def _watched(self, entries: Sequence[Entry]) -> AbstractContextManager[None]:
         """Leave work in its middle when none of the pictures that it is for is wanted any more."""
