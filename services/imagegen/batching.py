@@ -18,7 +18,7 @@ from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory
 from servekit.worker import CancelToken, DeviceWorker, drop_locals, outlast
 from services.imagegen.domain import MOST_ROWS, Decoded, Job, Pixels, Priority, Stage
 from services.imagegen.ports import Engine, State
-from services.imagegen.turns import Entry, Made, OnStep, choose, to_prepare
+from services.imagegen.turns import Entry, Made, OnStep, choose, is_full, to_prepare
 from services.imagegen.widths import Widths
 
 logger = logging.getLogger(__name__)
@@ -117,10 +117,12 @@ class Batcher:
             if not self._active:
                 return
             limit, most = self._widths.limit, self.engine.max_batch
-            if fresh := to_prepare(self._active, limit, most):
+            batch = choose([each for each in self._active if each.state is not None], limit, most)
+            waiting = [each for each in self._active if each.state is None]
+            if fresh := to_prepare(waiting, batch, full=is_full(batch, limit, most)):
                 self._together(fresh[:most], self._prepare)
             else:
-                self._advance(choose([each for each in self._active if each.state is not None], limit, most))
+                self._advance(batch)
             yield
 
     def _advance(self, batch: Sequence[Entry]) -> None:

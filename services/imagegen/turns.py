@@ -84,7 +84,7 @@ class Entry:
 
 
 def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int], most: int) -> list[Entry]:
-    """Return the pictures of the next step, all of one key, `most` at most and of `limit(key)` rows; one in any case.
+    """Return the pictures of the next step, all of one key, `most` at most and of `limit(key)` rows, but at least one.
 
     Of a kind those go that came first, to their end: if they took turns, all would be done last. A picture is passed by
     later ones of a higher priority, but only within `LEAD` steps for each class between them.
@@ -93,6 +93,8 @@ def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int], most: int
     ages while others go, and each step takes one of the most urgent, so of n kinds each gets a step at least every
     3 * AGEING + n steps; a picture of a higher priority that takes the first's place begins to wait anew.
     """
+    if not entries:
+        return []
     kinds: dict[Hashable, list[Entry]] = {}
     for entry in sorted(entries, key=lambda each: each.rank):
         kinds.setdefault(entry.key(), []).append(entry)
@@ -101,19 +103,20 @@ def choose(entries: Sequence[Entry], limit: Callable[[Hashable], int], most: int
     return kind[: max(1, sum(taken <= room for taken in rows))]
 
 
-def to_prepare(entries: Sequence[Entry], limit: Callable[[Hashable], int], most: int) -> list[Entry]:
-    """Return the pictures to prepare before the next step, which can be prepared together.
+def is_full(batch: Sequence[Entry], limit: Callable[[Hashable], int], most: int) -> bool:
+    """Tell whether a batch has no place for one more picture."""
+    return bool(batch) and (len(batch) >= most or sum(each.rows for each in batch) >= limit(batch[0].key()))
 
-    Where all places of the next step are taken, pictures like those are left for when one is free, `AGEING` steps at
-    most: then they are prepared at once, which takes less time. Not so who would get a place at once.
+
+def to_prepare(fresh: Sequence[Entry], batch: Sequence[Entry], *, full: bool) -> list[Entry]:
+    """Return which of the `fresh` pictures to prepare before the step of `batch`, all in one pass.
+
+    Where no place of that step is left (it is `full`), pictures like those are left for when one is free, `AGEING`
+    steps at most: then they are prepared at once, which takes less time. Not so who would get a place at once.
     """
-    fresh = [each for each in entries if each.state is None]
-    prepared = [each for each in entries if each.state is not None]
-    if fresh and prepared:
-        batch = choose(prepared, limit, most)
-        if len(batch) >= most or sum(each.rows for each in batch) >= limit(batch[0].key()):
-            last = batch[-1]
-            fresh = [each for each in fresh if each.rank < last.rank or each.waited >= AGEING or not each.like(last)]
+    if full:
+        last = batch[-1]
+        fresh = [each for each in fresh if each.rank < last.rank or each.waited >= AGEING or not each.like(last)]
     return company(fresh) if fresh else []
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.imagegen.domain import AdapterChoice, Priority
-from services.imagegen.turns import AGEING, LEAD, Entry, choose, company, to_prepare
+from services.imagegen.turns import AGEING, LEAD, Entry, choose, company, is_full, to_prepare
 from tests.unit.services.imagegen.fakes import FakeState, job
 
 Mix = st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3), st.integers(1, 12)), min_size=1, max_size=12)
@@ -55,13 +55,22 @@ def test_a_batch_is_as_many_of_the_first_as_there_are_rows_for(rows: list[int], 
     assert len(batch) in (most, len(kind)) or sum(rows[: len(batch) + 1]) > limit
 
 
+def test_without_anybody_there_is_no_batch_and_all_are_prepared() -> None:
+    fresh = entries([(Priority.NORMAL, 0, 1)] * 2)
+    for entry in fresh:
+        entry.state = None
+
+    assert choose([], lambda _: NO_LIMIT, 8) == []
+    assert to_prepare(fresh, [], full=is_full([], lambda _: NO_LIMIT, 8)) == fresh
+
+
 def test_nobody_is_prepared_for_a_place_whose_rows_are_taken() -> None:
     guided, fresh = entries([(Priority.NORMAL, 0, 1)] * 2)
     assert isinstance(guided.state, FakeState)
     guided.state.rows, fresh.state = 2, None
 
-    assert to_prepare([guided, fresh], lambda _: 2, 8) == []
-    assert to_prepare([guided, fresh], lambda _: 3, 8) == [fresh]
+    assert to_prepare([fresh], [guided], full=is_full([guided], lambda _: 2, 8)) == []
+    assert to_prepare([fresh], [guided], full=is_full([guided], lambda _: 3, 8)) == [fresh]
 
 
 @given(Mix, st.integers(1, 6))
@@ -116,9 +125,11 @@ def test_only_who_has_no_place_is_left_unprepared_and_not_for_long(
     fresh = entries([(priority, 0, 1) for priority, _ in new])
     for entry, (_, waited) in zip(fresh, new, strict=True):
         entry.state, entry.waited, entry.since = None, waited, 1
-    chosen = to_prepare([*prepared, *fresh], lambda _: NO_LIMIT, width)
     batch = choose(prepared, lambda _: NO_LIMIT, width)
+    full = is_full(batch, lambda _: NO_LIMIT, width)
+    chosen = to_prepare(fresh, batch, full=full)
 
+    assert full == (len(batch) == width)
     assert set(chosen) <= set(fresh)
     for entry in set(fresh) - set(chosen):
         assert len(batch) == width and entry.waited < AGEING and entry.rank > batch[-1].rank
@@ -132,7 +143,7 @@ def test_what_looks_otherwise_is_prepared_though_all_places_are_taken() -> None:
         entry.state, entry.arrival = None, entry.arrival + len(full)
 
     def chosen(*fresh: Entry) -> list[Entry]:
-        return to_prepare([*full, *fresh], lambda _: NO_LIMIT, len(full))
+        return to_prepare(fresh, full, full=True)
 
     assert (chosen(same, wide), chosen(alone, same), chosen(same)) == ([wide], [alone], [])
 
