@@ -94,7 +94,7 @@ async def _told(name: str, scenario: Awaitable[list[Figure]]) -> list[Figure]:
 
 
 def main(names: Sequence[str], minutes: float) -> None:
-    """Run the scenarios called `names`, all if there are none, and write bench/results/soak.json."""
+    """Run the scenarios called `names`; all if there are none, and then write bench/results/soak.json."""
     known = scenarios(minutes)
     if not faults.FAKETIME.exists():
         sys.exit(f"{faults.FAKETIME} is missing: run `make soak`, which installs Debian's libfaketime")
@@ -104,8 +104,8 @@ def main(names: Sequence[str], minutes: float) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, most), most))
     chosen = {name: each for name, each in known.items() if not names or name in names}
     figures = asyncio.run(soak(chosen, min(_CALIBRATE_S, 60 * minutes)))
-    which = f' ARGS="{" ".join(names)}"' if names else ""
-    write("soak", figures, command=f"make soak MINUTES={minutes:g}{which}")
+    if not names:
+        write("soak", figures, command=f"make soak MINUTES={minutes:g}")
 
 
 if __name__ == "__main__":

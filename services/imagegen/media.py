@@ -14,6 +14,8 @@ from services.imagegen.domain import Adjustment, ImageFormat, Job, Pixels
 _INLINE_PIXELS = 256 * 256
 """Larger pictures are encoded in a thread, so that the event loop does not stall."""
 PREVIEW_SIDE = 192
+_SERVING = ("priority", "safety")
+"""Adjustments to how a request is served: the same picture has the same file, whoever asked and whatever was down."""
 _PNG_LEVEL = 1
 """How hard zlib tries, 1 to 9. Beside its usual 6 a megapixel is written in half the time, 150 ms sooner, and takes an
 eighth to a quarter more bytes."""
@@ -83,7 +85,7 @@ def record(
         "strength": job.source.strength if job.source else None,
         "refined": job.refine,
         "adapters": {each.id: each.weight for each in job.adapters},
-        "adjustments": [asdict(each) for each in adjustments],
+        "adjustments": [asdict(each) for each in adjustments if each.field not in _SERVING],
         "versions": dict(versions),
     }
     return {"parameters": "\n".join(lines), "atelier": json.dumps(facts, ensure_ascii=False)}

@@ -179,6 +179,7 @@ async def test_who_relies_on_a_classifier_that_there_is_not_is_told(start: Start
 
     assert [(each.field, each.requested) for each in outcome.summary.adjustments] == [("safety", "block")]
     assert not outcome.of("image")[0].HasField("safety")
+    assert outcome.files == (await client.generate()).files
 
 
 async def test_with_permission_the_check_does_not_run(start: Start, firing: str) -> None:

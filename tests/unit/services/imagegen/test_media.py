@@ -50,6 +50,12 @@ async def test_a_png_tells_how_it_was_made() -> None:
     assert facts["adjustments"] == [{"field": "width", "requested": "99", "used": "96", "reason": "steps of 16"}]
 
 
+def test_how_a_request_was_served_is_not_how_its_picture_was_made() -> None:
+    served = [Adjustment("safety", "block", "ignore", "no classifier"), Adjustment("priority", "high", "low", "limits")]
+
+    assert record(JOB, "sketch", "", VERSIONS, [CHANGE, *served]) == record(JOB, "sketch", "", VERSIONS, [CHANGE])
+
+
 async def test_any_language_fits_into_the_record() -> None:
     job = Job("山の湖 🏔", "", 8, 8, 1, 1.0, 0)
     data = await encode(noise(8, 8), ImageFormat.PNG, 90, record(job, "sketch", "", VERSIONS, []))
