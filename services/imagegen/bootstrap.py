@@ -69,10 +69,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     Raises `WrongSettings` with every mistake of the catalog and for models that it lacks, and `DeviceUnavailable`.
     """
     catalog = _catalog(settings)
-    with blaming(settings, "device"):
-        plan = plan_device(
-            settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
-        )
+    plan = _plan(settings)
     catalog, changes = fitted(catalog, plan.kind)
     host_bytes = host_budget_bytes(plan, settings.host_fraction)
     found = profiles(catalog, plan, host_bytes=host_bytes, compiled=settings.compile)
@@ -130,6 +127,13 @@ def _catalog(settings: ImagegenSettings) -> Catalog:
     hubs = {"logo_sdxl": settings.logo_sdxl_model_id} if settings.logo_sdxl_model_id else {}
     with blaming(settings, "catalog_file"):
         return reading.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
+
+
+def _plan(settings: ImagegenSettings) -> DevicePlan:
+    with blaming(settings, "device"):
+        return plan_device(
+            settings.device, dtype=settings.dtype, threads=settings.threads, memory_fraction=settings.memory_fraction
+        )
 
 
 def _store(settings: ImagegenSettings) -> WeightStore:

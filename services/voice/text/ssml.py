@@ -99,9 +99,10 @@ def _stretches(text: str, shortened: list[tuple[str, int]]) -> Iterator[Stretch]
         wanted = _milliseconds(match["time"])
         if wanted is None:
             continue
-        used = round(min(wanted, MAX_BREAK_S * 1000, left))
+        most = min(MAX_BREAK_S * 1000, left)
+        used = round(min(wanted, most))
         left -= used
-        if wanted > used + 1:
+        if wanted > most:
             shortened.append((match["time"], used))
         elif _WHOLE.fullmatch(match["time"]):
             continue

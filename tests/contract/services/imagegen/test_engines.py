@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from servekit.errors import Cancelled, ModelUnavailable
-from services.imagegen.ports import State
+from services.imagegen.ports import Engine, State
 from tests.contract.services.imagegen import runs
 from tests.contract.services.imagegen.conftest import Build, Load
 from tests.unit.services.imagegen import rows
@@ -102,40 +102,33 @@ def test_an_engine_works_on_after_a_refused_step(build: Build, base: dict[str, A
     assert np.array_equal(runs.alone(engine, runs.job()).pixels, expected.pixels)
 
 
-@FAMILIES
+def one(engine: Engine, prompt: str) -> None:
+    """Make a picture."""
+    runs.alone(engine, runs.job(prompt=prompt))
+
+
+def two(engine: Engine, prompt: str) -> None:
+    """Make two pictures together from beginning to end."""
+    states = engine.prepare_all([runs.job(prompt=f"{prompt}, {seed}", seed=seed) for seed in (1, 2)])
+    while states[0].done < states[0].total:
+        engine.step(states, runs.ignore)
+    engine.finish_all(states)
+
+
+@pytest.mark.parametrize(
+    ("base", "make"), [*((each, one) for each in [*STEPWISE, rows.GENERIC]), *((each, two) for each in STEPWISE)]
+)
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_a_picture_can_be_left_in_the_middle_of_anything_and_harms_nobody(
-    build: Build, base: dict[str, Any], share: float
+def test_pictures_can_be_left_in_the_middle_of_anything_and_harm_nobody(
+    build: Build, base: dict[str, Any], make: Callable[[Engine, str], None], share: float
 ) -> None:
     engine, looks = build(base), list[None]()
     expected = runs.alone(engine, runs.job())
     with engine.watching(lambda: looks.append(None)):
-        runs.alone(engine, runs.job(prompt=f"counted {share}"))  # a prompt of its own, or it would not be encoded
+        make(engine, f"counted {make.__name__} {share}")  # a prompt of its own, or it would not be encoded
 
     with pytest.raises(Cancelled), engine.watching(_leave_at(round(share * (len(looks) - 1)))):
-        runs.alone(engine, runs.job(prompt=f"left {share}"))
-
-    assert np.array_equal(runs.alone(engine, runs.job()).pixels, expected.pixels)
-
-
-@TAKEN_APART
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_pictures_can_be_left_together_in_the_middle_of_anything_and_harm_nobody(
-    build: Build, base: dict[str, Any], share: float
-) -> None:
-    engine, looks = build(base), list[None]()
-    expected = runs.alone(engine, runs.job())
-
-    def two(what: str) -> None:
-        states = engine.prepare_all([runs.job(prompt=f"{what} {share}, {seed}", seed=seed) for seed in (1, 2)])
-        while states[0].done < states[0].total:
-            engine.step(states, runs.ignore)
-        engine.finish_all(states)
-
-    with engine.watching(lambda: looks.append(None)):
-        two("counted")
-    with pytest.raises(Cancelled), engine.watching(_leave_at(round(share * (len(looks) - 1)))):
-        two("left")
+        make(engine, f"left {make.__name__} {share}")
 
     assert np.array_equal(runs.alone(engine, runs.job()).pixels, expected.pixels)
 
