@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from services.imagegen.gathering import pays
+from services.imagegen.paces import in_common
+
 WIDTH = 8
 """Pictures that share a forward pass at most."""
 
@@ -49,21 +52,42 @@ def arrivals(rate: float, steps: Sequence[int], random: Random, *, until: float)
     return asked
 
 
-def join_between_steps(pictures: Sequence[Asked], device: Device) -> list[float]:
-    """Return the seconds until pictures are there, as they end, when they join and leave between steps."""
+def join_between_steps(pictures: Sequence[Asked], device: Device, *, gather: bool = True) -> list[float]:
+    """Return the seconds until pictures are there, as they end, when they join and leave between steps.
+
+    Those who begin or end wait for company as imagegen has them do, unless `gather` is false.
+    """
     coming, running, seconds, now = deque(pictures), dict[Asked, int](), list[float](), 0.0
-    while coming or running:
-        if not running:
+    fresh, drawn = dict[Asked, float](), dict[Asked, float]()  # and since when
+    widths = range(1, WIDTH + 1)
+    beginning, ending = in_common(widths, device.prepare), in_common(widths, device.finish)
+
+    def wait(those: Sequence[Asked], since: dict[Asked, float], in_common: float, steps: int) -> bool:
+        others = len(fresh) + len(running) + len(drawn) - len(those)
+        pause = steps * device.step[len(running) - 1]
+        return gather and bool(running) and pays([now - since[each] for each in those], pause, in_common, others)
+
+    while coming or fresh or running:
+        if not fresh and not running:
             now = max(now, coming[0].at)
-        joining = [coming.popleft() for _ in range(WIDTH - len(running)) if coming and coming[0].at <= now]
-        running |= {each: each.steps for each in joining}
-        now += device.prepare[len(joining) - 1] if joining else 0.0
-        now += device.step[len(running) - 1]
-        running = {each: left - 1 for each, left in running.items()}
-        ended = [each for each, left in running.items() if not left]
-        now += device.finish[len(ended) - 1] if ended else 0.0
-        seconds += [now - each.at for each in ended]
-        running = {each: left for each, left in running.items() if left}
+        while coming and coming[0].at <= now:
+            fresh[coming.popleft()] = now
+        joining = list(fresh)[: WIDTH - len(running)]
+        if joining and not wait(joining, fresh, beginning, 1):
+            now += device.prepare[len(joining) - 1]
+            running |= {each: each.steps for each in joining}
+            fresh = {each: since for each, since in fresh.items() if each not in running}
+        else:
+            now += device.step[len(running) - 1]
+            drawn |= {each: now for each, left in running.items() if left == 1}
+            running = {each: left - 1 for each, left in running.items() if left > 1}
+        while drawn:
+            ends = list(drawn)[:WIDTH]
+            if len(ends) < WIDTH and wait(ends, drawn, ending, min(running.values(), default=0)):
+                break
+            now += device.finish[len(ends) - 1]
+            seconds += [now - each.at for each in ends]
+            drawn = {each: since for each, since in drawn.items() if each not in ends}
     return seconds
 
 

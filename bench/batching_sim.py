@@ -7,16 +7,25 @@ of what full batches would make. Either all take the same steps, or each 4, 8, 1
 takes together what takes as many, since a call of a diffusers pipeline has one number of steps.
 """
 
+from collections.abc import Sequence
 from random import Random
 from statistics import mean
 
 from bench._batches import Device, arrivals, join_between_steps, whole_pictures
 from bench._figures import Figure, percentile
 
-_LOAD = 0.7
+_LOADS = (0.7, 0.8)
+_LOAD = _LOADS[0]
 _PICTURES = 20_000
 _GAINS = (1.2, 1.9, 2.4, 4.0, 7.9)
+_ENDS = Device(
+    step=(8.6, 10.7, 13.3, 15.5, 17.5, 19.5, 21.2, 22.9),
+    prepare=(7.0, 9.4, 10.8, 12.0, 13.9, 14.5, 15.8, 17.0),
+    finish=(9.6, 13.8, 18.1, 28.3, 33.4, 39.0, 40.1, 47.8),
+)
+"""In milliseconds."""
 _MIXES = {"equal pictures": (14,), "pictures of 4 to 28 steps": (4, 8, 14, 28)}
+_BESIDE = "p95 beside whole pictures"
 
 
 def run() -> list[Figure]:
@@ -24,10 +33,20 @@ def run() -> list[Figure]:
     figures = []
     for name, steps in _MIXES.items():
         for gain in _GAINS:
-            device = Device.gaining(gain)
-            rate = _LOAD * device.rate(mean(steps))
-            pictures = arrivals(rate, steps, Random(1), until=_PICTURES / rate)
-            joined, waited = (percentile(how(pictures, device), 0.95) for how in (join_between_steps, whole_pictures))
-            what = f"{name}, batches gain {gain:g}: p95 beside whole pictures"
-            figures.append(Figure(what, joined / waited, "x", len(pictures)))
+            joined, waited, samples = _p95(Device.gaining(gain), steps, _LOAD)
+            figures.append(Figure(f"{name}, batches gain {gain:g}: {_BESIDE}", joined / waited, "x", samples))
+    for load in _LOADS:
+        for name, steps in _MIXES.items():
+            for how, gather in {"at once": False, "in company": True}.items():
+                joined, waited, samples = _p95(_ENDS, steps, load, gather=gather)
+                what = f"{name}, load {load:g}, begun and ended {how}: {_BESIDE}"
+                figures.append(Figure(what, joined / waited, "x", samples))
     return figures
+
+
+def _p95(device: Device, steps: Sequence[int], load: float, *, gather: bool = True) -> tuple[float, float, int]:
+    """Return the p95 of pictures that join between steps, that of whole-picture batching, and of how many pictures."""
+    rate = load * device.rate(mean(steps))
+    pictures = arrivals(rate, steps, Random(1), until=_PICTURES / rate)
+    joined, waited = join_between_steps(pictures, device, gather=gather), whole_pictures(pictures, device)
+    return percentile(joined, 0.95), percentile(waited, 0.95), len(pictures)

@@ -12,6 +12,7 @@ from servekit.device.memory import (
     out_of_memory_as,
     release_unused,
     require_bytes,
+    synchronize,
 )
 from servekit.device.plan import DevicePlan, DeviceUnavailable, plan_device
 from servekit.device.tensors import weight_bytes
@@ -34,5 +35,6 @@ __all__ = [
     "release_unused",
     "require_bytes",
     "serves",
+    "synchronize",
     "weight_bytes",
 ]

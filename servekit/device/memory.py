@@ -59,13 +59,21 @@ def require_bytes(plan: DevicePlan, wanted_bytes: int) -> None:
         raise DeviceOutOfMemory(wanted_bytes=wanted_bytes, free_bytes=free)
 
 
+def synchronize(plan: DevicePlan) -> None:
+    """Return once a GPU has done what it was asked for; a CPU has already."""
+    if plan.kind == "cuda":
+        import torch
+
+        torch.cuda.synchronize(plan.device)
+
+
 def release_unused(plan: DevicePlan) -> None:
     """Give what no tensor holds back to the device. Call it on the device thread after dropping a model."""
     garbage.collect()
     if plan.kind == "cuda":
         import torch
 
-        torch.cuda.synchronize(plan.device)
+        synchronize(plan)
         torch.cuda.empty_cache()
 
 

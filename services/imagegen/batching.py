@@ -16,10 +16,10 @@ from itertools import count
 
 from servekit.errors import Cancelled, DeadlineExceeded, DeviceOutOfMemory
 from servekit.worker import CancelToken, DeviceWorker, drop_locals, outlast
-from services.imagegen.domain import MOST_ROWS, Decoded, Job, Pixels, Priority, Stage
+from services.imagegen.domain import Decoded, Job, Pixels, Priority, Stage
 from services.imagegen.ports import Engine, State
-from services.imagegen.turns import Entry, Made, OnStep, choose, is_full, to_prepare
-from services.imagegen.widths import Widths
+from services.imagegen.schedule import Schedule
+from services.imagegen.turns import Entry, Made, OnStep
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,8 @@ OnBatch = Callable[[int, float], None]
 class Batcher:
     """Makes pictures with one engine. Use `make` on the event loop.
 
-    `clock` gives monotonic seconds; `guard` wraps the engine's work, to turn a framework's errors into ours.
+    `clock` gives monotonic seconds; `guard` wraps the engine's work, to turn a framework's errors into ours;
+    `synchronize` returns once the device has done what it was asked for, if it is one that does so by itself.
     """
 
     def __init__(
@@ -40,14 +41,16 @@ class Batcher:
         *,
         clock: Callable[[], float] = time.monotonic,
         guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+        synchronize: Callable[[], None] = lambda: None,
         on_batch: OnBatch = lambda _width, _seconds: None,
     ) -> None:
         self.engine = engine
         self._worker = worker
         self._clock = clock
         self._guard = guard
+        self._synchronize = synchronize
         self._on_batch = on_batch
-        self._widths = Widths(MOST_ROWS * engine.max_batch)
+        self._schedule = Schedule(engine.max_batch)
         self._inbox: deque[Entry] = deque()
         self._active: list[Entry] = []
         self._driver: asyncio.Task[None] | None = None
@@ -116,13 +119,13 @@ class Batcher:
             self._join_and_leave()
             if not self._active:
                 return
-            limit, most = self._widths.limit, self.engine.max_batch
-            batch = choose([each for each in self._active if each.state is not None], limit, most)
-            waiting = [each for each in self._active if each.state is None]
-            if fresh := to_prepare(waiting, batch, full=is_full(batch, limit, most)):
-                self._together(fresh[:most], self._prepare)
-            else:
+            batch = self._schedule.batch(self._active)
+            if fresh := self._schedule.beginning(self._active, batch, self._clock()):
+                self._together(fresh, self._prepare)
+            elif batch:
                 self._advance(batch)
+            for drawn in self._schedule.ending(self._active, self._clock()):
+                self._together(drawn, self._finish)
             yield
 
     def _advance(self, batch: Sequence[Entry]) -> None:
@@ -130,7 +133,6 @@ class Batcher:
         self._guarded(batch, partial(self._step, batch))
         for entry in batch:
             self._guarded([entry], partial(self._after_step, entry))
-        self._together([entry for entry in batch if entry.drawn], self._finish)
 
     def _together(self, entries: Sequence[Entry], work: Callable[[Sequence[Entry]], None]) -> None:
         """Do at once what could be done for each by itself, as it is if that fails, so that none fails for another."""
@@ -153,7 +155,7 @@ class Batcher:
     def _join_and_leave(self) -> None:
         while self._inbox:
             entry = self._inbox.popleft()
-            entry.since = self._steps
+            entry.since, entry.ready = self._steps, self._clock()
             self._active.append(entry)
         for entry in list(self._active):
             if why := self._unwanted(entry):
@@ -180,7 +182,7 @@ class Batcher:
                 work()
         except Exception as error:
             if isinstance(error, DeviceOutOfMemory) and len(entries) > 1:
-                self._widths.does_not_fit(sum(each.rows for each in entries))
+                self._schedule.does_not_fit(entries)
                 return  # nothing was advanced: the next round tries a narrower batch
             traceback.clear_frames(error.__traceback__)
             given_up = isinstance(error, Cancelled | DeadlineExceeded)
@@ -192,9 +194,11 @@ class Batcher:
         return self.engine.watching(partial(self._check, *entries))
 
     def _prepare(self, entries: Sequence[Entry]) -> None:
+        self._synchronize()  # what is left of the steps is none of this
         began, jobs = self._clock(), [entry.job for entry in entries]
         states = self.engine.prepare_all(jobs) if len(jobs) > 1 else [self.engine.prepare(jobs[0])]
         ended = self._clock()
+        self._schedule.prepared(entries, ended - began)
         for entry, state in zip(entries, states, strict=True):
             entry.state = state
             entry.spent("encode_text", began, ended)
@@ -211,7 +215,7 @@ class Batcher:
         began = self._clock()
         self.engine.step([entry.state for entry in batch if entry.state is not None], pulse)
         ended = self._clock()
-        self._widths.record(key, rows, ended - began)
+        self._schedule.stepped(key, rows, ended - began)
         self._on_batch(len(batch), ended - began)
         self._steps += 1
         for entry in self._active:
@@ -227,6 +231,7 @@ class Batcher:
         self._report(entry, state)
         self._coast(entry, state)
         if entry.drawn:
+            entry.ready = self._clock()
             self._check(entry)
 
     def _coast(self, entry: Entry, state: State) -> None:
@@ -253,9 +258,11 @@ class Batcher:
         return None
 
     def _finish(self, entries: Sequence[Entry]) -> None:
+        self._synchronize()  # what is left of the steps is none of this
         began, states = self._clock(), [entry.state for entry in entries if entry.state is not None]
         pictures = self.engine.finish_all(states) if len(states) > 1 else [self.engine.finish(states[0])]
         ended = self._clock()
+        self._schedule.finished(entries, ended - began)
         for entry, state, decoded in zip(entries, states, pictures, strict=True):
             entry.spent("decode", began, ended)
             self._active.remove(entry)

@@ -11,7 +11,7 @@ from services.imagegen.ports import State
 
 AGEING = 8
 """Steps of others that lift a waiting kind of picture by one priority class; and the most for which a picture is not
-prepared because there is no place for it."""
+prepared because there is no place for it, or waits for company to be prepared or decoded with."""
 LEAD = 50
 """Steps by which a priority class goes before the one below: about those of a picture."""
 
@@ -44,6 +44,8 @@ class Entry:
     """Steps that the loop had taken when it came."""
     waited: int = 0
     """Steps of others since its own last one."""
+    ready: float = 0.0
+    """When it came, or was drawn, in seconds of the clock: since then it could be prepared, or decoded."""
     reported: int = 0
     stages: dict[str, Stage] = field(default_factory=dict)
 
@@ -67,11 +69,14 @@ class Entry:
         """True once all steps are taken."""
         return self.state is not None and self.state.done >= self.state.total
 
+    @property
+    def looks(self) -> Hashable:
+        """What tells, before it is prepared, whom it is likely to share a key with."""
+        return (self.job.width, self.job.height, self.job.adapters)
+
     def like(self, other: "Entry") -> bool:
         """Tell, before it is prepared, whether it is likely to have the key of another."""
-        one, two = self.job, other.job
-        same = (one.width, one.height, one.adapters) == (two.width, two.height, two.adapters)
-        return same and not one.alone and not two.alone
+        return self.looks == other.looks and not self.job.alone and not other.job.alone
 
     @property
     def rows(self) -> int:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from servekit import garbage
-from servekit.device import DevicePlan, out_of_memory_as, release_unused, require_bytes
+from servekit.device import DevicePlan, out_of_memory_as, release_unused, require_bytes, synchronize
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import Loaded, OnProgress
 from servekit.worker import CancelToken, DeviceWorker
@@ -78,6 +78,7 @@ class EngineLoader:
             engine,
             self._worker,
             guard=partial(self._guard, model_id),
+            synchronize=partial(synchronize, self._plan),
             on_batch=self._step_observer(model_id),
         )
         return Loaded(batcher, engine.resident_bytes)

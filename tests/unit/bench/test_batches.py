@@ -52,3 +52,19 @@ def test_who_joins_or_leaves_keeps_those_who_stay_waiting() -> None:
     device = Device(step=[1.0] * 8, prepare=[0.1] * 8, finish=[0.2] * 8)
 
     assert join_between_steps([Asked(0.0, 2), Asked(0.5, 2)], device) == pytest.approx([2.4, 3.1])
+
+
+def test_who_ends_waits_for_the_next_unless_told_not_to() -> None:
+    device = Device(step=[1.0] * 8, finish=[2.0 + 0.1 * width for width in range(1, 9)])
+    asked = [Asked(0.0, 2), Asked(0.0, 3)]
+
+    assert join_between_steps(asked, device) == pytest.approx([5.2, 5.2])
+    assert join_between_steps(asked, device, gather=False) == pytest.approx([4.1, 7.2])
+
+
+def test_who_begins_waits_for_company_for_as_long_as_that_may_pay() -> None:
+    device = Device(step=[1.0] * 8, prepare=[2.0 + 0.1 * width for width in range(1, 9)])
+    asked = [Asked(0.0, 9), Asked(0.0, 9), Asked(2.5, 1), Asked(3.5, 1)]
+
+    assert join_between_steps(asked, device) == pytest.approx([7.9, 6.9, 13.4, 13.4])
+    assert join_between_steps(asked, device, gather=False) == pytest.approx([5.9, 4.9, 15.4, 15.4])

@@ -1,14 +1,17 @@
 """An engine without weights, for tests of what drives engines."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.imagegen.domain import Decoded, Job, Pixels
+from services.imagegen.domain import Decoded, Job, Pixels, Priority
 from services.imagegen.ports import Pulse, State
 from services.imagegen.step_cache import StepCache
+from services.imagegen.turns import Entry, Made
 
 
 @dataclass(eq=False)
@@ -86,6 +89,25 @@ class FakeEngine:
         self.look = None
 
 
+class Gate:
+    """Holds the device thread before a step until the test lets it go on."""
+
+    def __init__(self, before: int = 1) -> None:
+        self.reached = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._go = threading.Event()
+        self._before = before
+
+    def __call__(self, _batch: list[FakeState]) -> None:
+        self._before -= 1
+        if self._before == 0:
+            self._loop.call_soon_threadsafe(self.reached.set)
+            self._go.wait(timeout=10)
+
+    def open(self) -> None:
+        self._go.set()
+
+
 def job(
     seed: int = 0,
     *,
@@ -97,3 +119,11 @@ def job(
 ) -> Job:
     """Return a job for the fake engine."""
     return Job("x", "", width, 8, steps, 1.0, seed, alone=alone, preview_every=preview_every, cache=cache)
+
+
+def in_loop(made: Job, priority: Priority = Priority.NORMAL, arrival: int = 0) -> Entry:
+    """Return a picture in the loop of a batcher that nobody waits for."""
+    loop = asyncio.new_event_loop()
+    future: asyncio.Future[Made] = loop.create_future()
+    loop.close()
+    return Entry(made, priority, None, lambda *_: None, arrival, future)

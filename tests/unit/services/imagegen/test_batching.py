@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -10,37 +10,10 @@ from servekit.testing import ManualClock
 from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen.batching import Batcher
 from services.imagegen.domain import Decoded, Job, Pixels, Priority
+from services.imagegen.paces import ENOUGH
 from services.imagegen.ports import State
 from services.imagegen.step_cache import StepCache
-from services.imagegen.widths import ENOUGH
-from tests.unit.services.imagegen.fakes import FakeEngine, FakeState, job
-
-
-@pytest.fixture
-async def worker() -> AsyncIterator[DeviceWorker]:
-    worker = DeviceWorker("test")
-    await worker.start()
-    yield worker
-    await worker.close()
-
-
-class Gate:
-    """Holds the device thread before a step until the test lets it go on."""
-
-    def __init__(self, before: int = 1) -> None:
-        self.reached = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._go = threading.Event()
-        self._before = before
-
-    def __call__(self, _batch: list[FakeState]) -> None:
-        self._before -= 1
-        if self._before == 0:
-            self._loop.call_soon_threadsafe(self.reached.set)
-            self._go.wait(timeout=10)
-
-    def open(self) -> None:
-        self._go.set()
+from tests.unit.services.imagegen.fakes import FakeEngine, FakeState, Gate, job
 
 
 async def test_a_lone_picture_is_made_at_once(worker: DeviceWorker) -> None:
@@ -531,3 +504,12 @@ async def test_cancelling_before_the_first_step_makes_no_step(worker: DeviceWork
         await doomed
 
     assert engine.finished == []
+
+
+async def test_what_is_left_of_steps_is_not_counted_for_preparing_or_decoding(worker: DeviceWorker) -> None:
+    clock = ManualClock()
+    engine = FakeEngine()
+
+    made = await Batcher(engine, worker, clock=clock.monotonic, synchronize=lambda: clock.advance(7.0)).make(job())
+
+    assert {stage.name: stage.seconds for stage in made.stages} == {"encode_text": 0.0, "denoise": 0.0, "decode": 0.0}

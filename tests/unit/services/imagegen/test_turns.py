@@ -1,4 +1,3 @@
-import asyncio
 from dataclasses import replace
 
 from hypothesis import given
@@ -6,20 +5,17 @@ from hypothesis import strategies as st
 
 from services.imagegen.domain import AdapterChoice, Priority
 from services.imagegen.turns import AGEING, LEAD, Entry, choose, company, is_full, to_prepare
-from tests.unit.services.imagegen.fakes import FakeState, job
+from tests.unit.services.imagegen.fakes import FakeState, in_loop, job
 
 Mix = st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3), st.integers(1, 12)), min_size=1, max_size=12)
 NO_LIMIT = 1000
 
 
 def entries(mix: list[tuple[Priority, int, int]]) -> list[Entry]:
-    loop = asyncio.new_event_loop()
     made = []
     for arrival, (priority, key, steps) in enumerate(mix):
-        entry = Entry(job(steps=steps), priority, None, lambda *_: None, arrival, loop.create_future())
-        entry.state = FakeState(entry.job, key, steps)
-        made.append(entry)
-    loop.close()
+        made.append(in_loop(job(steps=steps), priority, arrival))
+        made[-1].state = FakeState(made[-1].job, key, steps)
     return made
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.imagegen.widths import ENOUGH, LOOK_AGAIN_AFTER, Widths
+from services.imagegen.paces import ENOUGH
+from services.imagegen.widths import LOOK_AGAIN_AFTER, Widths
 
 
 def settled(seconds: Callable[[int], float], most: int = 16, steps: int = 200) -> Widths:
