@@ -42,7 +42,9 @@ _SPREAD = (4, 8, 14, 28)
 """Steps of pictures that are not all equal: those that the tiers of the catalog's models have."""
 _WARM_UP_S = 1.0
 _TURNS = 2
-"""Turns in a round: the machine's own pace changes within seconds. Closed loops share its seconds."""
+"""Turns of arrivals in a round: the machine's own pace changes within seconds."""
+_LOOPS = 4
+"""Turns of closed loops in a round, each of half its seconds."""
 _LOAD = 0.7
 _ARRIVING = 2.0
 """A turn of arrivals takes so many times the seconds of a round: p95 wants samples."""
@@ -97,7 +99,7 @@ async def _compare(rig: _Rig, name: str, kind: Kind, seconds: float, rounds: int
         await _closed_loop(rig, each, kind, _WARM_UP_S)
     costs = rig.direct.costs(rig.seeds, kind)
     turns = _TURNS * rounds
-    rates = await _full_batches(rig, kind, seconds / _TURNS, turns)
+    rates = await _full_batches(rig, kind, seconds / 2, _LOOPS * rounds)
     figures = [
         Figure(f"{name}: one after the other with no server", costs.single(kind.steps), "pictures/s", SAMPLES),
         *_shares(name, rates),
@@ -175,20 +177,24 @@ async def _one_after_the_other(
 async def _closed_loop(rig: _Rig, stub: Stub, kind: Kind, seconds: float) -> float:
     """Return the pictures per second that clients get who ask again at once, for about `seconds`.
 
-    Counted from the moment when each may have had its first, until all still ask: batches are full at both ends.
+    Counted from the moment when each may have had its first, until all still ask: batches are full at both ends. Those
+    of a batch come together, so what counts is every eighth: whichever of its batch it is, so is the last that counts.
     """
     done: list[float] = []
 
+    def over() -> bool:
+        counted = done[CLIENTS::WIDTH]
+        return bool(counted) and counted[-1] >= counted[0] + seconds
+
     async def client() -> None:
-        while len(done) <= CLIENTS or done[-1] < done[CLIENTS] + seconds:
+        while not over():
             await picture(stub, next(rig.seeds), kind)
             done.append(time.perf_counter())
 
-    clients = [asyncio.create_task(client()) for _ in range(CLIENTS)]
-    await asyncio.wait(clients, return_when=asyncio.FIRST_COMPLETED)
-    rate = (len(done) - 1 - CLIENTS) / (done[-1] - done[CLIENTS])
-    await asyncio.gather(*clients)
-    return rate
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    counted = done[CLIENTS::WIDTH]
+    batches = next(count for count, at in enumerate(counted) if at >= counted[0] + seconds)
+    return batches * WIDTH / (counted[batches] - counted[0])
 
 
 async def _asked_for(rig: _Rig, stub: Stub, kind: Kind, pictures: Sequence[Asked]) -> list[float]:
