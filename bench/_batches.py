@@ -62,10 +62,10 @@ def join_between_steps(pictures: Sequence[Asked], device: Device, *, gather: boo
     widths = range(1, WIDTH + 1)
     beginning, ending = in_common(widths, device.prepare), in_common(widths, device.finish)
 
-    def wait(those: Sequence[Asked], since: dict[Asked, float], in_common: float, steps: int) -> bool:
+    def wait(those: Sequence[Asked], since: dict[Asked, float], saved: float, steps: int) -> bool:
         others = len(fresh) + len(running) + len(drawn) - len(those)
         pause = steps * device.step[len(running) - 1]
-        return gather and bool(running) and pays([now - since[each] for each in those], pause, in_common, others)
+        return gather and bool(running) and pays([now - since[each] for each in those], pause, saved, others)
 
     while coming or fresh or running:
         if not fresh and not running:

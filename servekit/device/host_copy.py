@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from servekit.device.memory import synchronize
 from servekit.device.tensors import by_memory, padded, tensors_of, views
 
 logger = logging.getLogger(__name__)
@@ -57,10 +58,10 @@ class HostCopy:
             arrived.append(there.copy_(piece.view, non_blocking=True))
             done += there.nbytes
             if done - reported >= CHUNK_BYTES:
-                _wait(device)
+                synchronize(device)
                 reported = done
                 yield done / self.bytes
-        _wait(device)
+        synchronize(device)
         for piece, there in zip(self._pieces, arrived, strict=True):
             for tensor in piece.tensors:
                 tensor.data = there
@@ -115,11 +116,3 @@ def _unregister(block: Any) -> None:
     import torch
 
     torch.cuda.cudart().cudaHostUnregister(block.data_ptr())
-
-
-def _wait(device: str) -> None:
-    """Wait until what was asked of a GPU is done."""
-    import torch
-
-    if device != "cpu":
-        torch.cuda.synchronize(device)

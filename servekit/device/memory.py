@@ -59,12 +59,12 @@ def require_bytes(plan: DevicePlan, wanted_bytes: int) -> None:
         raise DeviceOutOfMemory(wanted_bytes=wanted_bytes, free_bytes=free)
 
 
-def synchronize(plan: DevicePlan) -> None:
+def synchronize(device: str) -> None:
     """Return once a GPU has done what it was asked for; a CPU has already."""
-    if plan.kind == "cuda":
+    if device != "cpu":
         import torch
 
-        torch.cuda.synchronize(plan.device)
+        torch.cuda.synchronize(device)
 
 
 def release_unused(plan: DevicePlan) -> None:
@@ -73,7 +73,7 @@ def release_unused(plan: DevicePlan) -> None:
     if plan.kind == "cuda":
         import torch
 
-        synchronize(plan)
+        synchronize(plan.device)
         torch.cuda.empty_cache()
 
 

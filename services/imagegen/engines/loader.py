@@ -78,7 +78,7 @@ class EngineLoader:
             engine,
             self._worker,
             guard=partial(self._guard, model_id),
-            synchronize=partial(synchronize, self._plan),
+            synchronize=partial(synchronize, self._plan.device),
             on_batch=self._step_observer(model_id),
         )
         return Loaded(batcher, engine.resident_bytes)
