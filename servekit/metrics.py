@@ -59,6 +59,11 @@ class Labelled(Generic[M]):
             child = self._children[values] = self._metric.labels(*values)
         return child
 
+    def remove(self, *values: str) -> None:
+        """Export the child with these values no longer; whoever still has it changes nothing that is seen."""
+        if self._children.pop(values, None) is not None:
+            self._metric.remove(*values)
+
 
 class LoopMetrics:
     """How many tasks the event loop has: a number that only grows is a leak."""

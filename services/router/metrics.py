@@ -41,4 +41,11 @@ class RouterMetrics:
         self.backend_up = Labelled(
             Gauge("router_backend_up", "1 if the server answers and is healthy.", ("backend",), registry=registry)
         )
-        self.backend_in_flight = Gauge("router_backend_in_flight", "Calls under way.", ("backend",), registry=registry)
+        self.backend_in_flight = Labelled(
+            Gauge("router_backend_in_flight", "Calls under way.", ("backend",), registry=registry)
+        )
+
+    def forget_backend(self, name: str) -> None:
+        """Say no more how a server is: it has gone, and the next that comes may get its name."""
+        self.backend_up.remove(name)
+        self.backend_in_flight.remove(name)

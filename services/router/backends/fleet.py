@@ -129,7 +129,9 @@ class Fleet:
             logger.warning("keeping the known %s servers: %s", self._service, error)
             return
         for address in self._servers.keys() - found.keys():
-            self._retired.append(self._servers.pop(address))
+            gone = self._servers.pop(address)
+            gone.leave()
+            self._retired.append(gone)
         if (stamp := self._stamp()) != self._connected_with:
             await self._reconnect(found)
             self._connected_with = stamp

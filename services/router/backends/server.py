@@ -44,6 +44,7 @@ class Server:
         self.address = address
         self.channel = channel
         self._service = service
+        self._metrics = metrics
         self._errors = metrics.backend_errors
         self._errors.labels(name, "UNAVAILABLE")  # at zero: an increase is seen only in a series that is there
         metrics.retries.labels(name)
@@ -74,6 +75,10 @@ class Server:
     def idle(self) -> bool:
         """Whether nothing is under way, so that closing the channel cancels nothing."""
         return not (self.in_flight or self._probes)
+
+    def leave(self) -> None:
+        """Note that it is not among the servers any more: what it still does is seen in no metric."""
+        self._metrics.forget_backend(self.name)
 
     @contextmanager
     def lease(self) -> Iterator["Server"]:

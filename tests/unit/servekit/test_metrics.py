@@ -81,6 +81,17 @@ def test_a_labelled_metric_is_the_same_for_the_same_labels(registry: CollectorRe
     assert registry.get_sample_value("cups_total", {"colour": "red"}) == 1
 
 
+def test_labels_that_were_removed_are_not_exported_until_they_are_used_anew(registry: CollectorRegistry) -> None:
+    counter = Labelled(Counter("cups_total", "Cups.", ("colour",), registry=registry))
+    old = counter.labels("blue")
+    counter.remove("blue")
+    counter.remove("green")
+    old.inc()
+    removed = registry.get_sample_value("cups_total", {"colour": "blue"})
+    counter.labels("blue")
+    assert (removed, registry.get_sample_value("cups_total", {"colour": "blue"})) == (None, 0)
+
+
 def test_a_labelled_metric_refuses_other_numbers_of_labels(registry: CollectorRegistry) -> None:
     with pytest.raises(ValueError, match="Incorrect label count"):
         Labelled(Counter("cups_total", "Cups.", ("colour",), registry=registry)).labels("blue", "round")

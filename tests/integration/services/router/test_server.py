@@ -90,6 +90,17 @@ async def test_a_server_that_is_silent_twice_in_a_row_is_unreachable(
     assert registry.get_sample_value("router_backend_up", {"backend": "imagegen-0"}) == 0
 
 
+async def test_nothing_is_told_of_a_server_that_has_gone(backend: Server, registry: CollectorRegistry) -> None:
+    await backend.probe(5.0)
+    backend.leave()
+    await backend.probe(5.0)
+    with backend.lease():
+        pass
+
+    names = ("router_backend_up", "router_backend_in_flight")
+    assert [registry.get_sample_value(name, {"backend": "imagegen-0"}) for name in names] == [None, None]
+
+
 async def test_a_server_that_answers_in_between_is_busy_and_stays_in_use(backend: Server, health: Health) -> None:
     await backend.probe(5.0)
 

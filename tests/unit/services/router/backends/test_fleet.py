@@ -25,6 +25,7 @@ class FakeServer:
         self.probes = 0
         self.described = 0
         self.closed = False
+        self.left = False
         self.idle = True
 
     async def probe(self, timeout_s: float, *, describe: bool) -> None:
@@ -33,6 +34,9 @@ class FakeServer:
 
     async def close(self) -> None:
         self.closed = True
+
+    def leave(self) -> None:
+        self.left = True
 
     def replica(self) -> Replica:
         return Replica(self.name)
@@ -116,6 +120,17 @@ async def test_renewed_certificates_mean_new_connections_under_the_old_names(nam
     await fleet.refresh()
     assert old["10.0.0.1:1"].closed
     assert fakes(fleet) == new
+
+
+async def test_only_a_server_that_is_gone_leaves_the_metrics(names: Names) -> None:
+    fleet = build(names)
+    await fleet.refresh()
+    known = fakes(fleet)
+    names.addresses = ["10.0.0.2:1"]
+    names.stamp = 1
+    await fleet.refresh()
+
+    assert {address: server.left for address, server in known.items()} == {"10.0.0.1:1": True, "10.0.0.2:1": False}
 
 
 async def test_a_server_that_leaves_is_closed_after_its_last_call(names: Names) -> None:
