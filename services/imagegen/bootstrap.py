@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
+from pathlib import PurePath
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -30,7 +31,7 @@ from servekit.model_service import WATCH_METHOD, ModelServicer
 from servekit.residency import ModelSpec, Residency
 from servekit.settings import blaming, variable
 from servekit.tracing import from_environment
-from servekit.worker import DeviceWorker
+from servekit.worker import CancelToken, DeviceWorker
 from services.imagegen import reading
 from services.imagegen.attempts import Attempts
 from services.imagegen.backends.rewriter import GrpcRewriter
@@ -46,6 +47,7 @@ from services.imagegen.engines.weights import WeightStore
 from services.imagegen.generate import Generate
 from services.imagegen.life import Life
 from services.imagegen.metrics import ImagegenMetrics
+from services.imagegen.places import named
 from services.imagegen.plan import Limits
 from services.imagegen.ports import CountTokens
 from services.imagegen.profiles import Profile, choices, fitted, profiles
@@ -83,7 +85,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     _tell_of_missing_models(settings, offered)
     residency = _residency(settings, catalog, store, plan, found, worker, metrics)
     admission = Admission(capacity=settings.max_running, queue_limit=settings.queue_limit)
-    safety = _safety_check(settings, plan, worker)
+    safety = _safety_check(settings, plan, worker, store)
     rewriter = _rewriter(settings)
     attempts = Attempts(
         catalog,
@@ -274,17 +276,20 @@ def _spec(row: ModelRow, size: int) -> ModelSpec:
     return ModelSpec(row.id, bytes=size, load_s=1 + size / _DISK_BYTES_PER_S, exclusive=row.exclusive)
 
 
-def _safety_check(settings: ImagegenSettings, plan: DevicePlan, worker: DeviceWorker) -> NsfwCheck | None:
+def _safety_check(
+    settings: ImagegenSettings, plan: DevicePlan, worker: DeviceWorker, store: WeightStore
+) -> NsfwCheck | None:
     if not settings.nsfw_model:
         logger.info("%s is empty: finished pictures are not judged", variable(type(settings), "nsfw_model"))
         return None
+    weights = named(settings.nsfw_model)
     return NsfwCheck(
         worker,
-        settings.nsfw_model,
+        PurePath(weights.source or weights.hub).name,
         plan,
         unsafe=settings.nsfw_classes,
         threshold=settings.nsfw_threshold,
-        token=_token(settings),
+        fetch=lambda: store.fetch("the safety classifier", weights, lambda _: None, CancelToken()),
     )
 
 

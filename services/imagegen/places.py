@@ -1,5 +1,6 @@
 """Where weights come from, and which of the files there are wanted."""
 
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -41,6 +42,15 @@ class Weights(Row):
     def needs(self, file: str) -> bool:
         """Tell whether a file of the place, named relative to it, is wanted."""
         return bool(file)
+
+
+def named(place: str) -> Weights:
+    """Return the weights that a setting names: a folder, or `owner/name` or `owner/name@revision` of the hub."""
+    folder = Path(place)
+    if folder.is_absolute() or folder.is_dir():
+        return Weights(source=str(folder.absolute()))
+    hub, _, revision = place.partition("@")
+    return Weights(hub=hub, revision=revision)
 
 
 class Component(Weights):

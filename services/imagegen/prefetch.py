@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Mapping
 
 from servekit import logging as logs
 from servekit.errors import ModelUnavailable
@@ -12,16 +13,15 @@ from services.imagegen import reading
 from services.imagegen.catalog import Catalog
 from services.imagegen.engines.registry import FAMILIES
 from services.imagegen.engines.weights import WeightStore
+from services.imagegen.places import Weights, named
 from services.imagegen.reading import CatalogError
 from services.imagegen.settings import ImagegenSettings
 
 logger = logging.getLogger(__name__)
 
 
-async def prefetch(catalog: Catalog, models: tuple[str, ...], store: WeightStore) -> list[str]:
-    """Fetch what `models` (ids, or `*` for all) need, each with what it shares; return what could not be had."""
-    rows = [row for row in catalog.models.values() if {"*", row.id} & set(models)]
-    needed = {name: weights for row in rows for name, weights in catalog.needs(row).items()}
+async def prefetch(needed: Mapping[str, Weights], store: WeightStore) -> list[str]:
+    """Fetch weights, by the names that people are told; return what could not be had."""
     missing = []
     for name, weights in needed.items():
         try:
@@ -31,6 +31,13 @@ async def prefetch(catalog: Catalog, models: tuple[str, ...], store: WeightStore
         else:
             logger.info("%s is in %s", name, place)
     return missing
+
+
+def _needed(settings: ImagegenSettings, catalog: Catalog) -> dict[str, Weights]:
+    """Return what the models need that the settings name (ids, or `*` for all), and the safety check."""
+    rows = [row for row in catalog.models.values() if {"*", row.id} & set(settings.models)]
+    needed = {name: weights for row in rows for name, weights in catalog.needs(row).items()}
+    return needed | ({"the safety classifier": named(settings.nsfw_model)} if settings.nsfw_model else {})
 
 
 def main() -> int:
@@ -49,7 +56,7 @@ def main() -> int:
         allow_pickle=settings.allow_pickle,
         endpoint=settings.hf_endpoint or None,
     )
-    missing = asyncio.run(prefetch(catalog, settings.models, store))
+    missing = asyncio.run(prefetch(_needed(settings, catalog), store))
     for each in missing:
         logger.error("%s", each)
     return 1 if missing else 0

@@ -89,7 +89,7 @@ class ImagegenSettings(BackendSettings):
     may_ignore_safety: bool = False
     """Whether a request may turn the safety check off."""
     nsfw_model: str = ""
-    """Folder or hub id of an image classifier, for instance Falconsai/nsfw_image_detection; empty for no check."""
+    """Image classifier: folder, owner/name or owner/name@commit, as Falconsai/nsfw_image_detection; empty for none."""
     nsfw_classes: Annotated[tuple[str, ...], NoDecode] = ("nsfw", "high", "medium")
     """The classifier's unsafe labels, separated by commas; their scores are added up."""
     nsfw_threshold: float = Field(default=0.5, gt=0, le=1)

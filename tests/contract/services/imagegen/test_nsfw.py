@@ -17,8 +17,12 @@ from tests.contract.services.imagegen import tiny_parts
 async def test_a_check_without_memory_is_a_typed_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = DeviceWorker("check")
     await worker.start()
-    model = str(tiny_parts.save_classifier(tmp_path, fires=True))
-    check = NsfwCheck(worker, model, plan_device("cpu"), unsafe=("nsfw",), threshold=0.5, token=None)
+    folder = tiny_parts.save_classifier(tmp_path, fires=True)
+
+    async def fetch() -> Path:
+        return folder
+
+    check = NsfwCheck(worker, "tiny", plan_device("cpu"), unsafe=("nsfw",), threshold=0.5, fetch=fetch)
     await check.load()
 
     def run_out(*_: Any, **__: Any) -> None:

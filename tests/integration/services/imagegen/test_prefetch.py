@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.contract.services.imagegen import tiny
+from tests.contract.services.imagegen import tiny, tiny_parts
 from tests.hub import prefetch, serving
 
 CATALOG = """
@@ -36,6 +36,15 @@ async def test_what_the_settings_name_is_fetched_once(tmp_path: Path) -> None:
         assert (await fetch(tmp_path, hub.address, "mine"))[0] == 0
         assert len(hub.sent) == sent
     assert list((tmp_path / "cache").rglob("diffusion_pytorch_model.safetensors"))
+
+
+async def test_the_safety_classifier_is_fetched(tmp_path: Path) -> None:
+    folder = tiny_parts.save_classifier(tmp_path / "hub", fires=False)
+    settings = {"ATELIER_IMAGEGEN_NSFW_MODEL": "me/model"}
+    with serving(folder) as hub:
+        assert (await prefetch("imagegen", hub.address, tmp_path / "cache", settings))[0] == 0
+
+    assert {"config.json", "model.safetensors", "preprocessor_config.json"} <= set(hub.sent)
 
 
 async def test_what_cannot_be_had_is_told_and_ends_with_an_error(tmp_path: Path, unused_tcp_port: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from atelier.common.v1 import decision_pb2
 from atelier.imagegen.v1 import imagegen_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2, rewrite_service_pb2_grpc
-from servekit.errors import PreconditionFailed
+from servekit.errors import ModelUnavailable, PreconditionFailed
 from tests.contract.services.imagegen import tiny_parts
 from tests.integration.services.imagegen.conftest import Client, Outcome, Start
 
@@ -199,6 +199,11 @@ async def test_a_picture_that_passes_says_so(start: Start, silent: str) -> None:
 async def test_a_classifier_without_an_unsafe_label_stops_the_start(start: Start, silent: str) -> None:
     with pytest.raises(PreconditionFailed, match="normal, nsfw"):
         await start(nsfw_model=silent, nsfw_classes=("hot",))
+
+
+async def test_a_classifier_that_may_not_be_downloaded_stops_the_start(start: Start) -> None:
+    with pytest.raises(ModelUnavailable, match="the safety classifier: me/judge is not in the hub's cache"):
+        await start(nsfw_model="me/judge", download=False)
 
 
 def test_the_classifier_is_a_folder(silent: str) -> None:
