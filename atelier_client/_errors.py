@@ -1,6 +1,7 @@
 """Turns gRPC errors into one exception that says what was wrong and what would be accepted."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -19,7 +20,7 @@ class FieldViolation:
     description: str
 
 
-@dataclass
+@dataclass(eq=False)  # like other exceptions, so that they can be told apart and put in sets
 class AtelierError(Exception):
     """A failed call.
 
@@ -34,6 +35,10 @@ class AtelierError(Exception):
     metadata: dict[str, str] = field(default_factory=dict)
     retry_after_seconds: float | None = None
     request_id: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep every field on the way to another process, however the error was made."""
+        return type(self).__new__, (type(self),), self.__dict__
 
     def __str__(self) -> str:
         lines = [f"{self.code}{f' ({self.reason})' if self.reason else ''}: {self.message}"]

@@ -113,6 +113,8 @@ def route(reply: router_pb2.RouteResponse) -> None:
             f"plan        {plan.width}x{plan.height}, {plan.steps} steps, guidance {plan.guidance:g}, "
             f"{'loaded' if plan.resident else 'not loaded'}, about {reply.eta_seconds:.1f} s"
         )
+    elif not reply.HasField("plan"):
+        OUT.print("plan        none, the prompt would be refused")
 
 
 def models(backends: Iterable[router_pb2.Backend]) -> None:

@@ -143,7 +143,7 @@ class Judgement:
 
     screening: Screening
     selection: Selection | None = None
-    """None if there was nothing to choose between."""
+    """None if there was nothing to choose between, or it was not judged."""
     seconds: float = 0.0
     """Seconds it took, the way to rewrite_llm and back included."""
 
@@ -176,7 +176,7 @@ class Choice:
 
     model: str
     scores: tuple[Score, ...]
-    """All candidates, best first."""
+    """All candidates that were judged, best first."""
     source: Source
     reason: str
     explicit: bool = False

@@ -15,7 +15,10 @@ class Judge(Protocol):
     """Judges prompts. Every method raises `JudgeUnavailable` instead of keeping its caller waiting."""
 
     async def judge(self, prompt: str, candidates: Sequence[Model], default: str) -> Judgement:
-        """Say whether the prompt may be used and, if there are candidates, how well each suits it."""
+        """Say whether the prompt may be used and, if there are candidates, how well each suits it.
+
+        The judgement has no selection if there are no candidates, or none that it takes.
+        """
 
     async def rewrite(self, prompt: str, categories: Collection[str]) -> Rewriting | None:
         """Return a safe form of the prompt, or None if there is none."""

@@ -1,9 +1,10 @@
 """Decides about an image request: which model, which replica, and whether the prompt may be used."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from time import perf_counter
+from typing import TypeAlias
 
 from servekit.errors import BackendUnavailable, InvalidRequest, Violation
 from services.router import place, rules
@@ -29,6 +30,9 @@ from services.router.ports import Judge, Replicas
 from services.router.rank import Ranking
 
 _RETRY_AFTER_S = 2.0
+
+Catalog: TypeAlias = dict[str, Model]
+"""Models by id, in catalog order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,11 @@ class ImageRouter:
         """
         began = perf_counter()
         replicas = await self._serving()
-        catalog = _catalog(replicas)
-        if ask.model and ask.model not in catalog:
+        ready = _catalog(each for each in replicas if each.serving)
+        known = _catalog(each for each in replicas if not each.serving) | ready
+        if ask.model and ask.model not in known:
             await self._replicas.explain(place.idlest(replicas), ask.model)
-        candidates = _candidates(ask, catalog)
+        candidates = _candidates(ask, known, ready)
         judgement = await self._judged(ask.prompt, candidates if len(candidates) > 1 else ())
         choice = self._choose(ask, candidates, replicas, judgement.selection)
         replica = place.pick(replicas, choice.model)
@@ -126,18 +131,24 @@ class ImageRouter:
         """Ask about the prompt and, if there are candidates, how well each suits it."""
         began = perf_counter()
         default = next((each.id for each in candidates if each.is_default), candidates[0].id if candidates else "")
+        why = "rewrite_llm does not take the candidates"
         try:
             judgement = await self._judge.judge(prompt, candidates, default)
         except JudgeUnavailable as error:
-            judgement = self._by_rules(prompt, candidates, default, str(error))
+            why = str(error)
+            judgement = Judgement(self._screened_by_rules(prompt, why))
+        if candidates and judgement.selection is None:
+            judgement = replace(judgement, selection=self._selected_by_rules(prompt, candidates, default, why))
         return replace(judgement, seconds=perf_counter() - began)
 
-    def _by_rules(self, prompt: str, candidates: Sequence[Model], default: str, why: str) -> Judgement:
-        screening = self._blocklist.screen(prompt, why)
-        if not candidates:
-            return Judgement(screening)
+    def _screened_by_rules(self, prompt: str, why: str) -> Screening:
+        self._metrics.degraded.labels("screen").inc()
+        return self._blocklist.screen(prompt, why)
+
+    def _selected_by_rules(self, prompt: str, candidates: Sequence[Model], default: str, why: str) -> Selection:
+        self._metrics.degraded.labels("select").inc()
         selection = rules.select(prompt, candidates, default)
-        return Judgement(screening, replace(selection, degraded=f"{why}; the router's rules chose"))
+        return replace(selection, degraded=f"{why}; the router's rules chose")
 
     def _choose(
         self, ask: Ask, candidates: Sequence[Model], replicas: Sequence[Replica], selection: Selection | None
@@ -169,41 +180,48 @@ class ImageRouter:
         metrics.decision_seconds.observe(decision.seconds)
         if not choice.explicit:
             metrics.margin.observe(choice.margin)
-        for stage, degraded in (("select", choice.degraded), ("screen", decision.screening.degraded)):
-            if degraded:
-                metrics.degraded.labels(stage).inc()
 
 
-def _catalog(replicas: Sequence[Replica]) -> dict[str, Model]:
-    return {model.id: model for each in reversed(replicas) if each.serving for model in each.models.values()}
+def _catalog(replicas: Iterable[Replica]) -> Catalog:
+    """Return what the replicas list; where they differ, the first one counts."""
+    return {model.id: model for each in reversed([*replicas]) for model in each.models.values()}
 
 
-def _candidates(ask: Ask, catalog: dict[str, Model]) -> list[Model]:
-    """Return the models that may take the request; raises if there is none."""
-    if ask.model:
-        return [_named(ask.model, catalog)]
-    unknown = [name for name in ask.allowed if name not in catalog]
+def _candidates(ask: Ask, known: Catalog, ready: Catalog) -> list[Model]:
+    """Return the `ready` models that may take the request; raises if there is none.
+
+    What only a server that is away has is `known`: the same request may succeed when that is back.
+    """
+    able = _named(ask.model, known) if ask.model else _able(ask, known)
+    here = [model for model in ready.values() if model.id in able]
+    if not here:
+        raise BackendUnavailable(f"no server that has {', '.join(able)} is ready", retry_after_s=_RETRY_AFTER_S)
+    return [model for model in here if ask.wished <= model.capabilities] or here
+
+
+def _named(name: str, known: Catalog) -> Catalog:
+    if name not in known:
+        raise UnknownModel("model", name, nearest=get_close_matches(name, known, n=3, cutoff=0.4))
+    return {name: known[name]}
+
+
+def _able(ask: Ask, known: Catalog) -> Catalog:
+    unknown = [name for name in ask.allowed if name not in known]
     if unknown:
-        known = ", ".join(sorted(catalog))
-        description = f"must name known models ({known}), not {', '.join(map(repr, unknown))}"
+        names = ", ".join(sorted(known))
+        description = f"must name known models ({names}), not {', '.join(map(repr, unknown))}"
         raise InvalidRequest([Violation(f"{ask.at}allowed_models", description)])
-    allowed = [model for model in catalog.values() if not ask.allowed or model.id in ask.allowed]
-    able = [model for model in allowed if ask.required <= model.capabilities]
+    allowed = [model for model in known.values() if not ask.allowed or model.id in ask.allowed]
+    able = {model.id: model for model in allowed if ask.required <= model.capabilities}
     if not able:
         field = "allowed_models" if ask.allowed else "source"  # nothing else narrows the choice
-        raise InvalidRequest([Violation(ask.at + field, _nobody(ask, allowed, catalog))])
-    return [model for model in able if ask.wished <= model.capabilities] or able
+        raise InvalidRequest([Violation(ask.at + field, _nobody(ask, allowed, known))])
+    return able
 
 
-def _named(name: str, catalog: dict[str, Model]) -> Model:
-    if name not in catalog:
-        raise UnknownModel("model", name, nearest=get_close_matches(name, catalog, n=3, cutoff=0.4))
-    return catalog[name]
-
-
-def _nobody(ask: Ask, allowed: Sequence[Model], catalog: dict[str, Model]) -> str:
+def _nobody(ask: Ask, allowed: Sequence[Model], known: Catalog) -> str:
     needs = ", ".join(sorted(ask.required))
-    elsewhere = [model.id for model in catalog.values() if ask.required <= model.capabilities]
+    elsewhere = [model.id for model in known.values() if ask.required <= model.capabilities]
     hint = f"; {', '.join(elsewhere)} can" if elsewhere else "; no model here can"
     return f"none of {', '.join(model.id for model in allowed)} can do {needs}{hint}"
 

@@ -12,7 +12,7 @@ from atelier.router.v1 import router_service_pb2, router_service_pb2_grpc
 from servekit.errors import InvalidRequest
 from services.router import convert
 from services.router.convert import GenerateRequest, GenerateResponse
-from services.router.domain import Ask, Decision, Rewriting, Verdict
+from services.router.domain import Decision, PromptBlocked, Rewriting, Verdict
 from services.router.forward import Backends, Forward
 from services.router.hop import Hop, onward
 from services.router.route import ImageRouter
@@ -53,7 +53,7 @@ class ImageServicer:
             decision = await self._router.route(ask)
             self._router.enforce(ask, decision.screening)
             yield GenerateResponse(routed=convert.routed(decision)).SerializeToString()
-            with self._warming(decision, hop):
+            with self._warming(request, decision, hop):
                 rewriting = await self._router.rewrite(ask, decision.screening)
                 if rewriting is not None:
                     yield GenerateResponse(rewritten=convert.rewritten(rewriting)).SerializeToString()
@@ -67,8 +67,9 @@ class ImageServicer:
                         else:
                             yield event
 
-    def _warming(self, decision: Decision, hop: Hop) -> AbstractContextManager[None]:
-        if self._speculative_load and decision.screening.verdict is Verdict.REWRITE:
+    def _warming(self, request: GenerateRequest, decision: Decision, hop: Hop) -> AbstractContextManager[None]:
+        takes_long = decision.screening.verdict is Verdict.REWRITE
+        if self._speculative_load and takes_long and not request.dry_run:
             return self._backends.warming(decision.replica, decision.choice.model, hop)
         return nullcontext()
 
@@ -93,7 +94,10 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
     async def Route(
         self, request: router_service_pb2.RouteRequest, context: Context
     ) -> router_service_pb2.RouteResponse:
-        """Return the decision. What would be refused comes with its screening and without a plan."""
+        """Return the decision. A prompt that policy forbids comes with its screening and without a plan.
+
+        What else the picture itself would fail for is raised.
+        """
         with _wrong_at(_REQUEST):
             return await self._route(request, context)
 
@@ -105,9 +109,11 @@ class RouterServicer(router_service_pb2_grpc.RouterServiceServicer):
         response = router_service_pb2.RouteResponse(
             routed=convert.routed(decision), screening=convert.screening(decision.judgement)
         )
-        if _refused(ask, decision):
+        try:
+            self._router.enforce(ask, decision.screening)
+            rewriting = await self._router.rewrite(ask, decision.screening)
+        except PromptBlocked:
             return response
-        rewriting = await self._router.rewrite(ask, decision.screening)
         if rewriting is not None:
             response.rewritten.CopyFrom(convert.rewritten(rewriting))
         dry = convert.forwarded(request.request, decision, rewriting.prompt if rewriting else ask.prompt)
@@ -141,8 +147,3 @@ def _wrong_at(path: str) -> Iterator[None]:
         if not wrong:
             raise
         raise InvalidRequest(wrong) from error
-
-
-def _refused(ask: Ask, decision: Decision) -> bool:
-    verdict = decision.screening.verdict
-    return verdict is Verdict.BLOCK or (verdict is Verdict.REWRITE and not ask.may_rewrite)

@@ -29,12 +29,12 @@ class Candidate(_message.Message):
     STRENGTHS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Id of the model. Required, unique in the request."""
+    """Id of the model. Required, unique in the request, at most 100 characters."""
     strengths: _builtins.str
-    """What it is good at, in words. Required."""
+    """What it is good at, in words. Required, 1 to 1000 characters."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags, for instance `portrait`; rules use them."""
+        """Tags, for instance `portrait`; rules use them. At most 32, each of at most 100 characters."""
 
     def __init__(
         self,

@@ -102,7 +102,7 @@ class RouteResponse(_message.Message):
 
     @_builtins.property
     def plan(self) -> _image_service_pb2.Plan:
-        """What the server would do."""
+        """What the server would do; unset if policy forbids the prompt."""
 
     def __init__(
         self,

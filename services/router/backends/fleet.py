@@ -48,6 +48,8 @@ class Fleet:
         self._clock = clock
         self._refresh_s = refresh_s
         self._probe_timeout_s = probe_timeout_s
+        self._found: dict[str, str] = {}
+        """The target behind which each address was found."""
         self._servers: dict[str, Server] = {}
         self._retired: list[Server] = []
         self._watch: asyncio.Task[None] | None = None
@@ -123,11 +125,8 @@ class Fleet:
                 logger.exception("could not look at the %s servers", self._service)
 
     async def _discover(self) -> None:
-        try:
-            found = {address: target for target in self._targets for address in await self._resolve(target)}
-        except OSError as error:
-            logger.warning("keeping the known %s servers: %s", self._service, error)
-            return
+        found = {address: target for target in self._targets for address in await self._addresses(target)}
+        self._found = found
         for address in self._servers.keys() - found.keys():
             gone = self._servers.pop(address)
             gone.leave()
@@ -139,6 +138,14 @@ class Fleet:
             if address not in self._servers:
                 self._servers[address] = self._connect(self._free_name(), address, target)
         await self._close_retired()
+
+    async def _addresses(self, target: str) -> Sequence[str]:
+        """Return the addresses behind `target`: those known if it cannot be resolved now."""
+        try:
+            return await self._resolve(target)
+        except OSError as error:
+            logger.warning("keeping the known %s servers of %s: %s", self._service, target, error)
+            return [address for address, found_behind in self._found.items() if found_behind == target]
 
     async def _reconnect(self, found: Mapping[str, str]) -> None:
         """Open every channel anew; the old ones serve until the new ones are known to be healthy."""

@@ -35,6 +35,12 @@ _SUM_TOLERANCE = 0.01
 _TIMEOUTS = 5
 """Timeouts in a row after which a question is not asked for a while."""
 
+# What rewrite_llm takes of a catalog, as its contract says (protos/atelier/rewrite). imagegen's catalogs may hold more.
+_MAX_CANDIDATES = 64
+_MAX_STRENGTHS_CHARS = 1000
+_MAX_TAGS = 32
+_MAX_TAG_CHARS = 100
+
 
 class RewriteJudge:
     """`ports.Judge` over the channel that `connect` makes, once it is open.
@@ -62,15 +68,21 @@ class RewriteJudge:
         return self._stub_over(self._connection.current())
 
     async def judge(self, prompt: str, candidates: Sequence[Model], default: str) -> Judgement:
-        """Say whether the prompt may be used and, if there are candidates, how well each suits it."""
-        request = rewrite_service_pb2.JudgePromptRequest(
-            prompt=prompt,
-            candidates=[
-                rewrite_service_pb2.Candidate(id=each.id, strengths=each.strengths or each.id, tags=each.tags)
-                for each in candidates
-            ],
-            default_id=default,
-        )
+        """Say whether the prompt may be used and, if there are candidates, how well each suits it.
+
+        Of many candidates the first are asked about, the default among them. Screening depends on no catalog: if
+        rewrite_llm refuses the candidates, it judges the prompt alone.
+        """
+        asked = _candidates(candidates, default)
+        try:
+            return await self._judge(prompt, asked, default)
+        except _Refused:
+            if not asked:
+                raise
+            return await self._judge(prompt, (), "")
+
+    async def _judge(self, prompt: str, candidates: Sequence[rewrite_service_pb2.Candidate], default: str) -> Judgement:
+        request = rewrite_service_pb2.JudgePromptRequest(prompt=prompt, candidates=candidates, default_id=default)
         response = await self._ask("JudgePrompt", self._stub.JudgePrompt, request, self._decision_s)
         return _sane(_judgement, response, {each.id for each in candidates})
 
@@ -93,7 +105,15 @@ class RewriteJudge:
         except OpenedState:
             raise JudgeUnavailable("rewrite_llm was too slow again and again and is given a pause") from None
         except grpc.aio.AioRpcError as error:
-            raise JudgeUnavailable(_why(error.code(), timeout_s)) from error
+            raise _failure(error.code())(_why(error.code(), timeout_s)) from error
+
+
+class _Refused(JudgeUnavailable):
+    """rewrite_llm finds something wrong with the question."""
+
+
+def _failure(code: grpc.StatusCode) -> type[JudgeUnavailable]:
+    return _Refused if code is grpc.StatusCode.INVALID_ARGUMENT else JudgeUnavailable
 
 
 def _stub_of(channel: grpc.aio.Channel) -> "rewrite_service_pb2_grpc.RewriteServiceAsyncStub":
@@ -114,6 +134,19 @@ def _why(code: grpc.StatusCode, timeout_s: float) -> str:
     if code is grpc.StatusCode.UNAVAILABLE:
         return "rewrite_llm is not reachable"
     return f"rewrite_llm failed ({code.name})"
+
+
+def _candidates(models: Sequence[Model], default: str) -> list[rewrite_service_pb2.Candidate]:
+    """Return what rewrite_llm takes of the models: the default, and as many of the others as there is room for."""
+    asked = sorted(models, key=lambda each: each.id != default)[:_MAX_CANDIDATES]
+    return [
+        rewrite_service_pb2.Candidate(
+            id=each.id,
+            strengths=(each.strengths or each.id)[:_MAX_STRENGTHS_CHARS],
+            tags=[tag[:_MAX_TAG_CHARS] for tag in each.tags[:_MAX_TAGS]],
+        )
+        for each in asked
+    ]
 
 
 def _sane(convert: Callable[..., R], *parts: Any) -> R:

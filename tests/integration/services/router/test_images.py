@@ -129,6 +129,15 @@ async def test_the_model_is_loaded_while_the_prompt_is_rewritten(studio: Studio)
     assert studio.imagegen.loads == ["portraits"]
 
 
+async def test_a_dry_run_loads_nothing(studio: Studio) -> None:
+    studio.rewrite.verdict = decision_pb2.VERDICT_REWRITE
+
+    events = await studio.client.events("a bloody garden", dry_run=True)
+
+    assert kinds(events) == ["routed", "rewritten", "plan", "summary"]
+    assert not studio.imagegen.loads
+
+
 async def test_a_request_that_forbids_rewriting_is_refused(studio: Studio) -> None:
     studio.rewrite.verdict = decision_pb2.VERDICT_REWRITE
 

@@ -49,6 +49,28 @@ async def test_a_dry_run_of_a_forbidden_prompt_shows_why(studio: Studio) -> None
     assert not studio.imagegen.requests
 
 
+async def test_a_dry_run_of_a_prompt_without_a_safe_form_shows_what_was_found(studio: Studio) -> None:
+    studio.rewrite.verdict, studio.rewrite.rewritten = decision_pb2.VERDICT_REWRITE, ""
+
+    response = await route(studio, prompt="a bloody garden")
+
+    assert response.screening.findings[0].category == "violence"
+    assert not response.HasField("plan")
+    assert not studio.imagegen.requests
+
+
+async def test_a_dry_run_promises_nothing_where_screening_is_required() -> None:
+    request = image_service_pb2.GenerateRequest(prompt="a garden")
+    async with (
+        serving(Imagegen([model("general")])) as images_at,
+        router_at(images_at, require_screening=True) as client,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match="could not be screened") as caught:
+            await client.router.Route(router_service_pb2.RouteRequest(request=request))
+
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
 @pytest.mark.parametrize("named", [{}, {"model": "nobody has it"}], ids=["chosen", "named"])
 async def test_what_a_server_finds_wrong_is_named_as_what_the_router_does(
     studio: Studio, named: dict[str, str]

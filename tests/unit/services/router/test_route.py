@@ -58,20 +58,24 @@ class Judge:
     defaulted: bool = False
     verdict: Verdict = Verdict.ALLOW
     rewritten: str | None = "safe"
+    degraded: str = ""
     down: bool = False
+    picky: bool = False
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     async def judge(self, prompt: str, candidates: Sequence[Model], default: str) -> Judgement:
         self._maybe_down()
         self.asked.append(tuple(each.id for each in candidates))
         found = () if self.verdict is Verdict.ALLOW else (replace(FOUND, verdict=self.verdict),)
-        screening = Screening(self.verdict, Source.RULES, found)
-        return Judgement(screening, self._selection(candidates, default) if candidates else None)
+        screening = Screening(self.verdict, Source.RULES, found, degraded=self.degraded)
+        return Judgement(screening, self._selection(candidates, default) if candidates and not self.picky else None)
 
     def _selection(self, candidates: Sequence[Model], default: str) -> Selection:
         shares = {each.id: self.shares[each.id] for each in candidates}
         choice = default if self.defaulted else max(shares, key=lambda name: shares[name])
-        return Selection(choice, shares, Source.LLM, defaulted=self.defaulted, reason="it suits")
+        return Selection(
+            choice, shares, Source.LLM, defaulted=self.defaulted, reason="it suits", degraded=self.degraded
+        )
 
     async def rewrite(self, prompt: str, categories: Collection[str]) -> Rewriting | None:
         self._maybe_down()
@@ -82,10 +86,15 @@ class Judge:
             raise JudgeUnavailable("rewrite_llm is away")
 
 
-def router(judge: Judge | None = None, fleet: Fleet | None = None, **policy: bool) -> ImageRouter:
+def router(
+    judge: Judge | None = None,
+    fleet: Fleet | None = None,
+    registry: CollectorRegistry | None = None,
+    **policy: bool,
+) -> ImageRouter:
     blocklist = Blocklist(["child"], ["nude"], rule_id="r", category="minors")
     ranking = Ranking(weight=0.5, band=0.15)
-    metrics = RouterMetrics(CollectorRegistry())
+    metrics = RouterMetrics(registry or CollectorRegistry())
     return ImageRouter(judge or Judge(), fleet or Fleet(), blocklist, Policy(ranking, **policy), metrics)
 
 
@@ -160,6 +169,58 @@ async def test_an_unknown_model_comes_with_the_nearest() -> None:
         await router().route(Ask("a portrait", model="poeple"))
 
 
+def partly_down() -> Fleet:
+    """Return a fleet whose server with the painter restarts."""
+    (one,) = Fleet().now
+    painter = {"painter": MODELS["painter"]}
+    others = {name: model for name, model in MODELS.items() if name not in painter}
+    return Fleet((replace(one, models=painter, serving=False), replace(one, name="imagegen-1", models=others)))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        Ask("a portrait", model="painter"),
+        Ask("a portrait", allowed=("painter",)),
+        Ask("a portrait", required=frozenset({"image_to_image"})),
+    ],
+    ids=["named", "allowed", "required"],
+)
+async def test_a_model_whose_server_is_away_is_not_unknown(ask: Ask) -> None:
+    fleet = partly_down()
+
+    with pytest.raises(BackendUnavailable, match="no server that has painter is ready") as caught:
+        await router(fleet=fleet).route(ask)
+
+    assert caught.value.retry_after_s
+    assert not fleet.explained
+
+
+@pytest.mark.parametrize("allowed", [(), ("painter", "general", "people")], ids=["any", "listed"])
+async def test_the_choice_is_among_the_models_that_are_there(allowed: tuple[str, ...]) -> None:
+    judge = Judge()
+
+    decision = await router(judge, partly_down()).route(Ask("a portrait", allowed=allowed))
+
+    assert judge.asked == [("general", "people")]
+    assert decision.replica == "imagegen-1"
+
+
+async def test_the_error_about_unknown_models_names_those_whose_server_is_away() -> None:
+    with pytest.raises(InvalidRequest, match=r"known models \(general, painter, people\), not 'x'"):
+        await router(fleet=partly_down()).route(Ask("a portrait", allowed=("x", "painter")))
+
+
+async def test_what_a_serving_server_says_of_a_model_counts() -> None:
+    (one,) = Fleet().now
+    older = {"general": replace(MODELS["general"], capabilities=frozenset())}
+    fleet = Fleet((replace(one, models=older, serving=False), replace(one, name="imagegen-1")))
+
+    decision = await router(fleet=fleet).route(Ask("a house", required=CAN))
+
+    assert {each.model for each in decision.choice.scores} == set(MODELS)
+
+
 async def test_the_least_busy_server_that_answers_is_asked_about_an_unknown_model() -> None:
     (one,) = Fleet().now
     away, silent = replace(one, name="imagegen-1", serving=False), replace(one, name="imagegen-2", answering=False)
@@ -197,6 +258,36 @@ async def test_without_the_judge_rules_take_over_and_say_so() -> None:
     assert decision.choice.source is Source.RULES
     assert decision.choice.degraded == "rewrite_llm is away; the router's rules chose"
     assert decision.degraded == f"{decision.choice.degraded}; {decision.screening.degraded}"
+
+
+async def test_a_judge_that_does_not_take_the_candidates_screens_and_rules_choose() -> None:
+    decision = await router(Judge(picky=True, verdict=Verdict.BLOCK)).route(Ask("a portrait"))
+
+    assert (decision.choice.model, decision.choice.source) == ("people", Source.RULES)
+    assert decision.choice.degraded == "rewrite_llm does not take the candidates; the router's rules chose"
+    assert (decision.screening.verdict, decision.screening.complete) == (Verdict.BLOCK, True)
+
+
+@pytest.mark.parametrize(
+    ("judge", "model", "select", "screen"),
+    [
+        (Judge(), "", 0, 0),
+        (Judge(degraded="the language model is loading"), "", 0, 0),
+        (Judge(picky=True), "", 1, 0),
+        (Judge(down=True), "", 1, 1),
+        (Judge(down=True), "people", 0, 1),
+    ],
+    ids=["judged", "judged by rules of rewrite_llm", "screened only", "down", "down, model named"],
+)
+async def test_what_was_judged_without_rewrite_llm_is_counted(
+    judge: Judge, model: str, select: int, screen: int
+) -> None:
+    registry = CollectorRegistry()
+
+    await router(judge, registry=registry).route(Ask("a portrait", model=model))
+
+    counted = [registry.get_sample_value("router_degraded_total", {"stage": stage}) for stage in ("select", "screen")]
+    assert counted == [select, screen]
 
 
 async def test_a_fleet_that_seems_down_is_asked_once_more() -> None:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -62,10 +62,25 @@ class Names:
         return self.addresses
 
 
-def build(names: Names, clock: ManualClock | None = None) -> Fleet:
+class Zones:
+    """Name services of several targets; one without addresses is down."""
+
+    def __init__(self, **zones: list[str]) -> None:
+        self.zones = zones
+        self.stamp = 0
+
+    async def __call__(self, target: str) -> list[str]:
+        if not self.zones[target]:
+            raise OSError("no such name")
+        return self.zones[target]
+
+
+def build(
+    names: Names | Zones, clock: ManualClock | None = None, targets: Sequence[str] = ("dns:///imagegen:1",)
+) -> Fleet:
     return Fleet(
         "imagegen",
-        ["dns:///imagegen:1"],
+        targets,
         connect=lambda name, address, target: cast(Server, FakeServer(name, address)),
         resolve=names,
         stamp=lambda: names.stamp,
@@ -144,6 +159,25 @@ async def test_a_server_that_leaves_is_closed_after_its_last_call(names: Names) 
     await fleet.refresh()
 
     assert (open_while_busy, leaver.closed) == (True, True)
+
+
+async def test_a_target_without_a_name_hides_no_server_of_another() -> None:
+    fleet = build(Zones(a=["10.0.0.1:1"], b=[]), targets=["a", "b"])
+    await fleet.refresh()
+
+    assert set(fakes(fleet)) == {"10.0.0.1:1"}
+
+
+async def test_a_target_that_loses_its_name_keeps_its_own_servers_only() -> None:
+    zones = Zones(a=["10.0.0.1:1"], b=["10.1.0.1:1", "10.1.0.2:1"])
+    fleet = build(zones, targets=["a", "b"])
+    await fleet.refresh()
+    zones.zones = {"a": ["10.0.0.2:1"], "b": []}
+    await fleet.refresh()
+    zones.stamp = 1
+    await fleet.refresh()
+
+    assert set(fakes(fleet)) == {"10.0.0.2:1", "10.1.0.1:1", "10.1.0.2:1"}
 
 
 async def test_a_name_service_that_is_down_changes_nothing(names: Names) -> None:
