@@ -1,14 +1,16 @@
 """One picture, from the first attempt up the recovery ladder to a usable picture or none."""
 
+import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 from servekit import tracing
-from servekit.errors import DeviceOutOfMemory
-from servekit.residency import Residency
+from servekit.errors import DeviceOutOfMemory, ModelUnavailable
+from servekit.residency import Lease, Residency
 from servekit.worker import CancelToken
 from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog, ModelRow
@@ -33,6 +35,7 @@ from services.imagegen.ports import FetchAdapter, Rewriter, SafetyCheck
 from services.imagegen.turns import Made, OnStep
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -129,24 +132,43 @@ class Attempts:
         """Return a usable picture, or None when the ladder ends; `course.attempts` tells why.
 
         A lease is held for one model at a time: waiting for a second one while holding the first could wait for ever.
+        A fallback that cannot be had, or has no room, ends the ladder: nobody asked for it.
         """
-        while True:
-            for adapter in course.job.adapters:
-                await self._fetch_adapter(adapter.id)
-            on_progress = self._loading(course)
-            async with self._residency.acquire(course.row.weights, on_progress=on_progress) as lease:
-                course.on_loaded(lease.waited_s)
-                accepted = await self._with_model(course, lease.value)
-                if course.job.adapters:
-                    self._residency.resized(course.row.weights, await lease.value.weigh())
-            if accepted is not None or course.attempts[-1].remedy is not Remedy.FALLBACK_MODEL:
-                return accepted
-            self._fall_back(course)
+        async with self._holding(course, course.row, course.job) as lease:
+            accepted = await self._with_model(course, lease.value)
+        if accepted is not None or course.attempts[-1].remedy is not Remedy.FALLBACK_MODEL:
+            return accepted
+        row = self._catalog.get(course.row.fallback)
+        try:
+            return await self._fall_back(course, row)
+        except (ModelUnavailable, DeviceOutOfMemory) as error:
+            logger.warning("%s cannot take over: %s", row.id, error)
+            return None
 
-    def _loading(self, course: Course) -> Callable[[float], None] | None:
+    async def _fall_back(self, course: Course, row: ModelRow) -> Accepted | None:
+        """Go on with another model, which the course is handed to once that is on the device."""
+        plan = course.refit(row, course.job)
+        async with self._holding(course, row, plan.first) as lease:
+            self._metrics.fallbacks.labels(course.row.id, row.id).inc()
+            course.row, course.job = row, plan.first
+            course.adjustments += plan.adjustments
+            return await self._with_model(course, lease.value)
+
+    @asynccontextmanager
+    async def _holding(self, course: Course, row: ModelRow, job: Job) -> AsyncGenerator[Lease[Batcher], None]:
+        """Hold a model for the block, the adapters of a job on this disk. Raises as `Residency.acquire`."""
+        for adapter in job.adapters:
+            await self._fetch_adapter(adapter.id)
+        async with self._residency.acquire(row.weights, on_progress=self._loading(course, row)) as lease:
+            course.on_loaded(lease.waited_s)
+            yield lease
+            if job.adapters:
+                self._residency.resized(row.weights, await lease.value.weigh())
+
+    def _loading(self, course: Course, row: ModelRow) -> Callable[[float], None] | None:
         if course.index and not course.attempts:
             return None  # the first picture tells for all
-        return lambda fraction: course.emit(Loading(course.row.id, fraction))
+        return lambda fraction: course.emit(Loading(row.id, fraction))
 
     async def _with_model(self, course: Course, batcher: Batcher) -> Accepted | None:
         """Try on one model until a picture is usable or another model, or nothing, is next."""
@@ -249,10 +271,3 @@ class Attempts:
             course.adjustments.append(_TILED)
         course.attempts.append(Attempt(len(course.attempts) + 1, course.row.id, course.job.seed, None, None))
         return Accepted(made.decoded.pixels, verdict)
-
-    def _fall_back(self, course: Course) -> None:
-        row = self._catalog.get(course.row.fallback)
-        self._metrics.fallbacks.labels(course.row.id, row.id).inc()
-        plan = course.refit(row, course.job)
-        course.job, course.row = plan.first, row
-        course.adjustments += plan.adjustments

@@ -47,7 +47,7 @@ from services.imagegen.engines.weights import WeightStore
 from services.imagegen.generate import Generate
 from services.imagegen.life import Life
 from services.imagegen.metrics import ImagegenMetrics
-from services.imagegen.places import named
+from services.imagegen.places import hub_id, named
 from services.imagegen.plan import Limits
 from services.imagegen.ports import CountTokens
 from services.imagegen.profiles import Profile, choices, fitted, profiles
@@ -68,7 +68,8 @@ VERSION = version("atelier-studio")
 def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None) -> App:
     """Return the app; `registry` gets its metrics, a new one by default.
 
-    Raises `WrongSettings` with every mistake of the catalog and for models that it lacks, and `DeviceUnavailable`.
+    Raises `WrongSettings` with every mistake of the catalog, for models that it lacks and for what can be no place of
+    weights, and `DeviceUnavailable`.
     """
     catalog = _catalog(settings)
     plan = _plan(settings)
@@ -126,7 +127,8 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
 
 
 def _catalog(settings: ImagegenSettings) -> Catalog:
-    hubs = {"logo_sdxl": settings.logo_sdxl_model_id} if settings.logo_sdxl_model_id else {}
+    with blaming(settings, "logo_sdxl_model_id"):
+        hubs = {"logo_sdxl": hub_id(settings.logo_sdxl_model_id)} if settings.logo_sdxl_model_id else {}
     with blaming(settings, "catalog_file"):
         return reading.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
 
@@ -282,7 +284,8 @@ def _safety_check(
     if not settings.nsfw_model:
         logger.info("%s is empty: finished pictures are not judged", variable(type(settings), "nsfw_model"))
         return None
-    weights = named(settings.nsfw_model)
+    with blaming(settings, "nsfw_model"):
+        weights = named(settings.nsfw_model)
     return NsfwCheck(
         worker,
         PurePath(weights.source or weights.hub).name,

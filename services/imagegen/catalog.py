@@ -47,6 +47,12 @@ class Span(Row):
         return self
 
 
+class Steps(Span):
+    """A number of steps."""
+
+    min: float = Field(ge=1)
+
+
 class Sizes(Row):
     """Sides of a picture in pixels."""
 
@@ -96,7 +102,7 @@ class ModelRow(Weights):
     """What the model is good at, in words that a language model can judge by."""
     tags: tuple[str, ...] = ()
     capabilities: tuple[Capability, ...] = ("text_to_image",)
-    steps: Span
+    steps: Steps
     guidance: Span
     cfg: Literal["true", "embedded"] = "true"
     """`true`: guided by a second forward pass with the negative prompt. `embedded`: distilled into the weights."""

@@ -13,7 +13,7 @@ from servekit.residency import ModelState, Residency
 from services.imagegen.attempts import Accepted, Attempts, Course
 from services.imagegen.batching import Batcher
 from services.imagegen.catalog import Catalog, ModelRow
-from services.imagegen.domain import Attempt, Choice, GenerationRequest, Pixels
+from services.imagegen.domain import Adjustment, Attempt, Choice, GenerationRequest, Pixels
 from services.imagegen.events import Blocked, Event, Picture, PlanReady, Preview, Queued, Summary
 from services.imagegen.media import encode, encode_preview, record
 from services.imagegen.metrics import ImagegenMetrics
@@ -201,10 +201,17 @@ class Generate:
             run.events.put(Preview(index, done, encode_preview(preview)), droppable=True)
 
     async def _plan_only(self, run: _Run) -> None:
-        tokens = await self._count_tokens(run.plan.row.id, run.plan.first.prompt)
-        run.plan = replace(run.plan, adjustments=(*run.plan.adjustments, *unread(run.plan.row, tokens)))
+        run.plan = replace(run.plan, adjustments=(*run.plan.adjustments, *await self._unread(run.plan)))
         run.events.put(self._planned(run.plan))
         run.events.put(self._summary(run, []))
+
+    async def _unread(self, plan: Plan) -> list[Adjustment]:
+        """Return what to report of the prompts: what the model would not read."""
+        row, job = plan.row, plan.first
+        found = unread(row, await self._count_tokens(row.id, job.prompt))
+        if job.negative_prompt:
+            found += unread(row, await self._count_tokens(row.id, job.negative_prompt), "negative_prompt")
+        return found
 
     def _planned(self, plan: Plan) -> PlanReady:
         status = self._residency.model_status(plan.row.weights)

@@ -14,7 +14,7 @@ from services.imagegen.domain import Adjustment, ImageFormat, Job, Pixels
 _INLINE_PIXELS = 256 * 256
 """Larger pictures are encoded in a thread, so that the event loop does not stall."""
 PREVIEW_SIDE = 192
-_SERVING = ("priority", "safety")
+_SERVING = ("priority", "safety", "preview_every")
 """Adjustments to how a request is served: the same picture has the same file, whoever asked and whatever was down."""
 _PNG_LEVEL = 1
 """How hard zlib tries, 1 to 9. Beside its usual 6 a megapixel is written in half the time, 150 ms sooner, and takes an

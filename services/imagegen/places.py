@@ -1,12 +1,24 @@
 """Where weights come from, and which of the files there are wanted."""
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 NETWORKS = ("transformer", "unet")
 """What the denoising network is called in a pipeline."""
+
+_PART = r"\b[\w.-]{1,96}\b"
+_HUB_ID = re.compile(rf"(?!.*(--|\.\.))({_PART}/)?{_PART}(?<!\.git)", re.ASCII)
+"""What the hub allows."""
+
+
+def hub_id(name: str) -> str:
+    """Return the name of a repository of the hub; raises `ValueError` unless it is one."""
+    if not _HUB_ID.fullmatch(name):
+        raise ValueError(f"{name!r} must be owner/name or name on the hub, of letters, digits, '-', '_' and '.'")
+    return name
 
 
 class Row(BaseModel):
@@ -28,6 +40,11 @@ class Weights(Row):
     revision: str = ""
     """Commit or tag of the hub's repository; empty means its main branch."""
 
+    @field_validator("hub")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        return hub_id(value) if value else value
+
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if bool(self.source) == bool(self.hub):
@@ -45,11 +62,16 @@ class Weights(Row):
 
 
 def named(place: str) -> Weights:
-    """Return the weights that a setting names: a folder, or `owner/name` or `owner/name@revision` of the hub."""
+    """Return the weights that a setting names: a folder, or `owner/name` or `owner/name@revision` of the hub.
+
+    Raises `ValueError` if it is neither.
+    """
     folder = Path(place)
     if folder.is_absolute() or folder.is_dir():
         return Weights(source=str(folder.absolute()))
     hub, _, revision = place.partition("@")
+    if not _HUB_ID.fullmatch(hub):
+        raise ValueError(f"{place!r} must be a folder that is there, or owner/name or owner/name@commit on the hub")
     return Weights(hub=hub, revision=revision)
 
 

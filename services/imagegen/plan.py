@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from servekit.errors import InvalidRequest, PermissionDenied, Violation
 from services.imagegen.catalog import AdapterRow, Catalog, ModelRow, Span
@@ -53,7 +54,7 @@ class Plan:
         Encoding the prompt and decoding the picture count as `OTHER_PASSES`.
         """
         job, steps = self.first, self.first.taken
-        guided = round(job.guided * steps) if self.row.cfg == "true" and job.guidance > 1 else 0
+        guided = _guided_steps(self.row, job)
         computed = range(steps) if job.cache is None else job.cache.computed(steps)
         passes = sum(2 if step < guided else 1 for step in computed)
         return (passes + OTHER_PASSES) * job.width * job.height / 1e6
@@ -84,29 +85,31 @@ def resolve(
         refusal = "this server does not let callers ignore the safety check"
         raise PermissionDenied(refusal, metadata={"cause": "safety_policy"})
     row, adjustments = at(row, request.tier)
+    safety = request.safety or limits.safety
     width, height = _size(request, row, limits, adjustments)
     scheduler = request.scheduler or next(iter(row.schedulers), "")
     first = Job(
         prompt=request.prompt,
-        negative_prompt=_negative(request, row, adjustments),
+        negative_prompt=request.negative_prompt,
         width=width,
         height=height,
         steps=round(_clamped("steps", request.steps, row.steps, adjustments)),
         guidance=_clamped("guidance", request.guidance, row.guidance, adjustments),
         seed=random_seed() if request.seed is None else request.seed,
         scheduler=scheduler,
-        adapters=(*map(AdapterChoice, row.adapters), *request.adapters),
+        adapters=_worn(request, row),
         source=request.source,
         refine=_refine(request, row, adjustments),
         guided=row.guided,
         cache=cache_with(row, scheduler),
         decoder=row.decoder,
         alone=request.exclusive_batch,
-        preview_every=request.preview_every,
+        preview_every=_preview_every(request, safety, limits, adjustments),
     )
+    first = replace(first, negative_prompt=_negative(first, row, adjustments))
     priority = _priority(request, adjustments)
     adjustments += _unjudged(request, limits)
-    return Plan(row, request, first, request.safety or limits.safety, priority, tuple(adjustments))
+    return Plan(row, request, first, safety, priority, tuple(adjustments))
 
 
 def refit(
@@ -130,12 +133,12 @@ def refit(
     return replace(plan, adjustments=(*plan.adjustments, *given_up))
 
 
-def unread(row: ModelRow, tokens: int) -> list[Adjustment]:
+def unread(row: ModelRow, tokens: int, field: Literal["prompt", "negative_prompt"] = "prompt") -> list[Adjustment]:
     """Return what to report of a prompt of so many tokens: what the model does not read."""
     if tokens <= row.max_tokens:
         return []
-    reason = f"{row.id} reads {row.max_tokens} tokens; the rest of the prompt has no effect"
-    return [Adjustment("prompt", f"{tokens} tokens", f"{row.max_tokens} tokens", reason)]
+    reason = f"{row.id} reads {row.max_tokens} tokens; the rest of the {field.replace('_', ' ')} has no effect"
+    return [Adjustment(field, f"{tokens} tokens", f"{row.max_tokens} tokens", reason)]
 
 
 def _own_instead(request: GenerationRequest, used: Job, row: ModelRow) -> list[Adjustment]:
@@ -185,6 +188,12 @@ def _adapters(request: GenerationRequest, row: ModelRow, catalog: Catalog) -> li
 def _fitting(row: ModelRow, catalog: Catalog) -> list[AdapterRow]:
     """Return the adapters that a model takes: those of its weights."""
     return [each for each in catalog.adapters.values() if each.base == row.weights and row.can("adapters")]
+
+
+def _worn(request: GenerationRequest, row: ModelRow) -> tuple[AdapterChoice, ...]:
+    """Return the adapters of the row and of the request, each once: a weight asked for replaces the row's."""
+    weights = dict.fromkeys(row.adapters, 1.0) | {each.id: each.weight for each in request.adapters}
+    return tuple(AdapterChoice(*each) for each in weights.items())
 
 
 def _source(request: GenerationRequest, row: ModelRow) -> list[Violation]:
@@ -243,6 +252,17 @@ def _unjudged(request: GenerationRequest, limits: Limits) -> list[Adjustment]:
     return [Adjustment("safety", request.safety.value, SafetyPolicy.IGNORE.value, reason)]
 
 
+def _preview_every(
+    request: GenerationRequest, safety: SafetyPolicy, limits: Limits, adjustments: list[Adjustment]
+) -> int:
+    """Return how often to send a preview: never where it might show what the finished picture may not."""
+    if request.preview_every and limits.judges and safety is SafetyPolicy.BLOCK:
+        reason = "previews are not judged, so none is sent where flagged pictures are blocked"
+        adjustments.append(Adjustment("preview_every", str(request.preview_every), "0", reason))
+        return 0
+    return request.preview_every
+
+
 def _refine(request: GenerationRequest, row: ModelRow, adjustments: list[Adjustment]) -> bool:
     wanted = row.refine if request.refine is None else request.refine
     if wanted and row.refiner is not None and request.source is None:
@@ -253,9 +273,18 @@ def _refine(request: GenerationRequest, row: ModelRow, adjustments: list[Adjustm
     return False
 
 
-def _negative(request: GenerationRequest, row: ModelRow, adjustments: list[Adjustment]) -> str:
-    if request.negative_prompt and not row.can("negative_prompt"):
-        reason = f"{row.id} has no negative prompt"
-        adjustments.append(Adjustment("negative_prompt", request.negative_prompt, "", reason))
-        return ""
-    return request.negative_prompt
+def _guided_steps(row: ModelRow, job: Job) -> int:
+    """Return how many steps, the first ones, take a second pass, which alone reads the negative prompt."""
+    return round(job.guided * job.taken) if row.cfg == "true" and job.guidance > 1 else 0
+
+
+def _negative(job: Job, row: ModelRow, adjustments: list[Adjustment]) -> str:
+    """Return the negative prompt of a job, nothing where no step would read it."""
+    able = row.can("negative_prompt")
+    if not job.negative_prompt or (able and _guided_steps(row, job)):
+        return job.negative_prompt
+    reason = f"{row.id} has no negative prompt"
+    if able:
+        reason += f" without a second pass, which no step takes at guidance {job.guidance:g}"
+    adjustments.append(Adjustment("negative_prompt", job.negative_prompt, "", reason))
+    return ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from servekit import logging as logs
 from servekit.errors import ModelUnavailable
-from servekit.settings import WrongSettings, from_environment
+from servekit.settings import WrongSettings, blaming, from_environment
 from servekit.worker import CancelToken
 from services.imagegen import reading
 from services.imagegen.catalog import Catalog
@@ -34,17 +34,21 @@ async def prefetch(needed: Mapping[str, Weights], store: WeightStore) -> list[st
 
 
 def _needed(settings: ImagegenSettings, catalog: Catalog) -> dict[str, Weights]:
-    """Return what the models need that the settings name (ids, or `*` for all), and the safety check."""
+    """Return what the models need that the settings name (ids, or `*` for all), and the safety check.
+
+    Raises `WrongSettings` for a safety check that can be no place of weights.
+    """
     rows = [row for row in catalog.models.values() if {"*", row.id} & set(settings.models)]
     needed = {name: weights for row in rows for name, weights in catalog.needs(row).items()}
-    return needed | ({"the safety classifier": named(settings.nsfw_model)} if settings.nsfw_model else {})
+    with blaming(settings, "nsfw_model"):
+        return needed | ({"the safety classifier": named(settings.nsfw_model)} if settings.nsfw_model else {})
 
 
 def main() -> int:
     """Read the settings of imagegen, fetch, and return the exit code: 1 with a line for each model that is missing."""
     try:
         settings = from_environment(ImagegenSettings)
-        catalog = reading.load(settings.catalog_file, families=FAMILIES)
+        needed = _needed(settings, reading.load(settings.catalog_file, families=FAMILIES))
     except (WrongSettings, CatalogError) as error:
         sys.exit(str(error))
     logs.configure(settings.log_level, settings.log_format)
@@ -56,7 +60,7 @@ def main() -> int:
         allow_pickle=settings.allow_pickle,
         endpoint=settings.hf_endpoint or None,
     )
-    missing = asyncio.run(prefetch(_needed(settings, catalog), store))
+    missing = asyncio.run(prefetch(needed, store))
     for each in missing:
         logger.error("%s", each)
     return 1 if missing else 0

@@ -12,6 +12,8 @@ from services.imagegen.catalog import Abilities, AdapterRow, Catalog, ModelRow
 SHIPPED = Path(__file__).with_name("catalog.toml")
 
 R = TypeVar("R", bound=BaseModel)
+_Raw = tuple[Path, int, dict[str, Any]]
+"""A row as it is written: its file, its number there, and its fields."""
 
 
 class CatalogError(ValueError):
@@ -31,8 +33,8 @@ def load(
     with every mistake.
     """
     mistakes: list[str] = []
-    models: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-    adapters: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+    models: dict[str, _Raw] = {}
+    adapters: dict[str, _Raw] = {}
     for file in filter(None, (shipped, user_file)):
         tables = _tables(file, mistakes)
         _lay_over(models, file, tables.pop("model", []), mistakes)
@@ -41,7 +43,7 @@ def load(
     for model_id, hub in (hubs or {}).items():
         if model_id in models:
             models[model_id][2].update(hub=hub, revision="")
-    rows = _parse(ModelRow, {key: (f, n, _inherit(raw, models)) for key, (f, n, raw) in models.items()}, mistakes)
+    rows = _parse(ModelRow, _inherited(models, mistakes), mistakes)
     catalog = Catalog(rows, _parse(AdapterRow, adapters, mistakes))
     if not mistakes:
         where = {key: f"{file.name}: row {number} ({key})" for key, (file, number, _) in {**models, **adapters}.items()}
@@ -59,7 +61,7 @@ def _tables(file: Path, mistakes: list[str]) -> dict[str, Any]:
         return {}
 
 
-def _lay_over(into: dict[str, tuple[Path, int, dict[str, Any]]], file: Path, rows: object, mistakes: list[str]) -> None:
+def _lay_over(into: dict[str, _Raw], file: Path, rows: object, mistakes: list[str]) -> None:
     if not isinstance(rows, list):
         mistakes.append(f"{file.name}: write rows as [[model]] and [[adapter]]")
         return
@@ -80,14 +82,26 @@ _OWN = ("id", "default", "base")
 """Fields that a row does not take over from its base."""
 
 
-def _inherit(raw: dict[str, Any], models: Mapping[str, tuple[Path, int, dict[str, Any]]]) -> dict[str, Any]:
-    base = models.get(str(raw.get("base", "")))
-    if base is None:
-        return raw
-    return {**{key: value for key, value in base[2].items() if key not in _OWN}, **raw}
+def _inherited(models: Mapping[str, _Raw], mistakes: list[str]) -> dict[str, _Raw]:
+    """Return the rows with what they take over from their bases, without those whose base is a mistake."""
+    bases = {key: raw for key, (_, _, raw) in models.items() if not raw.get("base")}
+    rows = {}
+    for key, (file, number, raw) in models.items():
+        base = str(raw.get("base") or key)
+        if base in bases:
+            rows[key] = (file, number, {**_left(bases[base]), **raw})
+        else:
+            allowed = f"must be another model with weights of its own: {_listed(bases)}"
+            mistakes.append(f"{file.name}: row {number} ({key}): base: {base!r} {allowed}")
+    return rows
 
 
-def _parse(kind: type[R], rows: Mapping[str, tuple[Path, int, dict[str, Any]]], mistakes: list[str]) -> list[R]:
+def _left(base: dict[str, Any]) -> dict[str, Any]:
+    """Return what a base leaves to the rows that share its weights."""
+    return {field: value for field, value in base.items() if field not in _OWN}
+
+
+def _parse(kind: type[R], rows: Mapping[str, _Raw], mistakes: list[str]) -> list[R]:
     parsed = []
     for key, (file, number, raw) in rows.items():
         try:
@@ -106,23 +120,20 @@ def _told(kind: type[BaseModel], error: Any) -> str:
 
 def _cross_check(catalog: Catalog, families: Mapping[str, Abilities], where: Mapping[str, str]) -> list[str]:
     """Return what is wrong between rows, and between rows and engines. `where` gives each row's place by id."""
-    models, adapters = ", ".join(catalog.models), ", ".join(catalog.adapters)
     mistakes = []
     for row in catalog.models.values():
-        found = [*_family_mistakes(row, families), *_decoder_mistakes(row, catalog)]
-        for field, other in (("fallback", row.fallback), ("base", row.base)):
-            if other and (other not in catalog.models or other == row.id):
-                found.append(f"{field}: {other!r} must be another model of the catalog: {models}")
-        unknown = [each for each in row.adapters if each not in catalog.adapters]
-        found += [f"adapters: no adapter {each!r}; there are {adapters}" for each in unknown]
+        found = [*_family_mistakes(row, families), *_decoder_mistakes(row, catalog), *_adapter_mistakes(row, catalog)]
+        if row.fallback and (row.fallback not in catalog.models or row.fallback == row.id):
+            found.append(f"fallback: {row.fallback!r} must be another model of the catalog: {_listed(catalog.models)}")
         mistakes += [f"{where[row.id]}: {each}" for each in found]
     defaults = [row.id for row in catalog.models.values() if row.default]
     if len(defaults) > 1:
         mistakes.append(f"default: only one model can be the default, not {', '.join(defaults)}")
+    bases = [row.id for row in catalog.models.values() if not row.base]
     mistakes += [
-        f"{where[row.id]}: base: no model {row.base!r}; there are {models}"
+        f"{where[row.id]}: base: {row.base!r} must be a model with weights of its own: {_listed(bases)}"
         for row in catalog.adapters.values()
-        if row.base not in catalog.models
+        if row.base not in bases
     ]
     return mistakes
 
@@ -143,6 +154,8 @@ def _family_mistakes(row: ModelRow, families: Mapping[str, Abilities]) -> list[s
         mistakes.append(f"refiner: {row.family} takes none")
     if row.tiny_vae is not None and not abilities.decodes_tiny:
         mistakes.append(f"tiny_vae: {row.family} takes none")
+    if row.adapters and "adapters" not in abilities.capabilities:
+        mistakes.append(f"adapters: {row.family} takes none")
     mistakes += [f"{field}: {row.family} is guided to the end; allowed is 1" for field in _cut_short(row, abilities)]
     return mistakes
 
@@ -153,6 +166,20 @@ def _decoder_mistakes(row: ModelRow, catalog: Catalog) -> list[str]:
     wanted = {"decoder": row.decoder} | {f"{name}.decoder": usual.decoder for name, usual in row.tiers.items()}
     missing = [field for field, decoder in wanted.items() if decoder == "tiny" and base.tiny_vae is None]
     return [f"{field}: {base.id} has no tiny_vae, so allowed is full" for field in missing]
+
+
+def _adapter_mistakes(row: ModelRow, catalog: Catalog) -> list[str]:
+    """Return the adapters that a row wears and that there are not, or that belong to other weights."""
+    fitting = _listed(each.id for each in catalog.adapters.values() if each.base == row.weights) or "none"
+    mistakes = []
+    for name in row.adapters:
+        adapter = catalog.adapters.get(name)
+        if adapter is None:
+            mistakes.append(f"adapters: no adapter {name!r}; there are {_listed(catalog.adapters)}")
+        elif adapter.base != row.weights:
+            others = f"is for the weights of {adapter.base}, not of {row.weights}"
+            mistakes.append(f"adapters: {name!r} {others}; allowed are {fitting}")
+    return mistakes
 
 
 def _cut_short(row: ModelRow, abilities: Abilities) -> list[str]:

@@ -53,7 +53,7 @@ class GenerateRequest(_message.Message):
     prompt: _builtins.str
     """What to show. Required, 1 to 4000 characters, no control characters but line breaks and tabs."""
     negative_prompt: _builtins.str
-    """What to avoid, at most 4000 characters. Models without support report an adjustment."""
+    """What to avoid, at most 4000 characters. Where it has no effect, as at guidance of 1 or less, that is an adjustment."""
     model: _builtins.str
     """Model id; empty means "choose for me" at a router and the catalog's default at an imagegen server."""
     width: _builtins.int
@@ -85,7 +85,9 @@ class GenerateRequest(_message.Message):
     exclusive_batch: _builtins.bool
     """True if the request must run alone, for results equal to the last byte whatever the load. Default false."""
     preview_every: _builtins.int
-    """Send a small preview every so many steps; 0 means none. Default 0."""
+    """Send a small preview every so many steps; 0 means none. Default 0. Nobody judges previews, so none is sent where
+    flagged pictures are blocked, which is then an adjustment.
+    """
     no_rewrite: _builtins.bool
     """True if a router may not rewrite the prompt: an unsafe prompt is refused instead. Default false."""
     tier: _imagegen_pb2.Tier.ValueType

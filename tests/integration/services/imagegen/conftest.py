@@ -112,8 +112,20 @@ FLUX_ROWS: dict[str, dict[str, Any]] = {
     "nan_in_bfloat16": {"source": "nan_flux", "dtype": "bfloat16"},
     "absent_flux": {},
     "distant_flux": {"source": "", "hub": "nobody/nothing"},
+    "huge_flux": {"source": "other_flux", "bytes": {"float32": 10**15}},
+    "bare_flux": {"base": "other_flux", "adapters": ["absent_lora"], "source": "other_flux"},
+    "torn_flux": {"base": "other_flux", "adapters": ["no_lora"], "source": "other_flux"},
+    **{
+        f"nan_before_{each}": {"source": "nan_flux", "fallback": each}
+        for each in ("absent_flux", "huge_flux", "bare_flux", "torn_flux")
+    },
     "tiny_specialist": {"base": "tiny_flux", "adapters": ["tiny_lora"], "source": "tiny_flux"},
 }
+ADAPTERS = [
+    {"id": "tiny_lora", "base": "tiny_flux", "source": "tiny_lora", "license": "MIT"},
+    {"id": "absent_lora", "base": "other_flux", "source": "absent_lora", "license": "MIT"},
+    {"id": "no_lora", "base": "other_flux", "source": "tiny_vae", "license": "MIT"},
+]
 
 
 @pytest.fixture
@@ -121,9 +133,8 @@ def catalog_file(tmp_path: Path) -> Path:
     """Return a catalog of the tiny pipelines and of some that cannot be had."""
     models = [{**rows.FLUX, "source": model, "id": model, **changes} for model, changes in FLUX_ROWS.items()]
     models += [rows.SDXL, rows.REFINED, rows.GENERIC]
-    adapter = {"id": "tiny_lora", "base": "tiny_flux", "source": "tiny_lora", "license": "MIT"}
     file = tmp_path / "tiny.toml"
-    file.write_text(_toml("model", models) + _toml("adapter", [adapter]))
+    file.write_text(_toml("model", models) + _toml("adapter", ADAPTERS))
     return file
 
 

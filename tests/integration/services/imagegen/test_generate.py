@@ -212,6 +212,21 @@ async def test_an_adapter_can_be_asked_for(client: Client) -> None:
     assert runs.apart(pixels(asked.files[0]), pixels(special.files[0])) == 0
 
 
+async def test_a_weight_asked_for_replaces_the_one_of_the_row(client: Client) -> None:
+    for weight in (0.0, 0.5, 1.0):
+        lora = [imagegen_pb2.Adapter(id="tiny_lora", weight=weight)]
+        asked, special = [await client.generate(model=each, adapters=lora) for each in ("tiny_flux", "tiny_specialist")]
+
+        assert runs.apart(pixels(asked.files[0]), pixels(special.files[0])) == 0
+
+
+async def test_a_dry_run_tells_what_of_the_negative_prompt_would_not_be_read(client: Client) -> None:
+    outcome = await client.generate(dry_run=True, negative_prompt="a red lake " * 40)
+    (adjustment,) = outcome.of("plan")[0].adjustments
+
+    assert (adjustment.field, adjustment.requested, adjustment.used) == ("negative_prompt", "121 tokens", "16 tokens")
+
+
 @pytest.mark.parametrize(("strength", "taken"), [(1e-9, 1), (0.5, 2), (0.7, 3), (1.0, 4)])
 async def test_a_picture_can_start_from_a_picture(client: Client, strength: float, taken: int) -> None:
     first = await client.generate()

@@ -51,3 +51,11 @@ async def test_what_cannot_be_had_is_told_and_ends_with_an_error(tmp_path: Path,
     code, errors = await fetch(tmp_path, f"http://127.0.0.1:{unused_tcp_port}", "mine")
     assert code == 1
     assert "mine: me/model is not on this disk and the hub cannot be reached" in errors
+
+
+async def test_a_classifier_that_can_be_nowhere_names_the_setting(tmp_path: Path) -> None:
+    settings = {"ATELIER_IMAGEGEN_NSFW_MODEL": "https://huggingface.co/me/model"}
+    code, errors = await prefetch("imagegen", "http://127.0.0.1:1", tmp_path / "cache", settings)
+
+    assert code == 1
+    assert errors.startswith("ATELIER_IMAGEGEN_NSFW_MODEL: 'https://huggingface.co/me/model' must be a folder")

@@ -67,6 +67,23 @@ async def test_a_fallback_that_cannot_start_from_a_picture_does_not_take_over(cl
     assert remedies(await client.generate(model="nan_with_lesser_fallback", source=source)) == ["NEXT_SEED"]
 
 
+@pytest.mark.parametrize(
+    ("fallback", "took_over"),
+    [("absent_flux", False), ("huge_flux", False), ("bare_flux", False), ("torn_flux", True)],
+)
+async def test_a_fallback_that_cannot_be_had_ends_the_ladder_and_not_the_request(
+    start: Start, fallback: str, took_over: bool
+) -> None:
+    client = await start(models=("*",), warm=())
+    failed = f"nan_before_{fallback}"
+    outcome = await client.generate(model=failed, count=2, steps=2)
+
+    assert [[each.cause for each in blocked.attempts] for blocked in outcome.of("blocked")] == [[NON_FINITE] * 2] * 2
+    assert (outcome.kinds[-1], outcome.summary.blocked) == ("summary", 2)
+    assert outcome.summary.model == (fallback if took_over else failed)
+    assert [each.field for each in outcome.summary.adjustments] == (["steps"] if took_over else [])
+
+
 async def test_what_the_fallback_model_changes_is_reported(client: Client) -> None:
     outcome = await client.generate(model="nan_with_fallback", steps=2, width=100)
 
@@ -171,6 +188,16 @@ async def test_a_flagged_picture_can_be_sent_with_its_verdict(start: Start, firi
     verdict = outcome.of("image")[0].safety
 
     assert (verdict.flagged, verdict.score > 0.9, verdict.threshold) == (True, True, 0.5)
+
+
+async def test_a_picture_that_is_blocked_is_not_seen_on_its_way(start: Start, firing: str) -> None:
+    client = await start(nsfw_model=firing)
+    blocked = await client.generate(preview_every=1)
+    flagged = await client.generate(preview_every=1, safety=imagegen_pb2.SAFETY_POLICY_FLAG)
+
+    assert (blocked.kinds[-2:], blocked.of("preview")) == (["blocked", "summary"], [])
+    assert [(each.field, each.used) for each in blocked.summary.adjustments] == [("preview_every", "0")]
+    assert (len(flagged.of("preview")), list(flagged.summary.adjustments)) == (2, [])
 
 
 async def test_who_relies_on_a_classifier_that_there_is_not_is_told(start: Start) -> None:

@@ -51,7 +51,11 @@ async def test_a_png_tells_how_it_was_made() -> None:
 
 
 def test_how_a_request_was_served_is_not_how_its_picture_was_made() -> None:
-    served = [Adjustment("safety", "block", "ignore", "no classifier"), Adjustment("priority", "high", "low", "limits")]
+    served = [
+        Adjustment("safety", "block", "ignore", "no classifier"),
+        Adjustment("priority", "high", "low", "limits"),
+        Adjustment("preview_every", "2", "0", "not judged"),
+    ]
 
     assert record(JOB, "sketch", "", VERSIONS, [CHANGE, *served]) == record(JOB, "sketch", "", VERSIONS, [CHANGE])
 

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from servekit.errors import InvalidRequest, PermissionDenied
 from services.imagegen.catalog import AdapterRow, Catalog
-from services.imagegen.domain import AdapterChoice, GenerationRequest, Priority, SafetyPolicy, SourceImage, Tier
-from services.imagegen.plan import OTHER_PASSES, Limits, Plan, refit, resolve
+from services.imagegen.domain import (
+    AdapterChoice,
+    GenerationRequest,
+    Priority,
+    SafetyPolicy,
+    SourceImage,
+    Tier,
+)
+from services.imagegen.plan import OTHER_PASSES, Limits, Plan, refit, resolve, unread
 from services.imagegen.step_cache import StepCache
 from tests.unit.services.imagegen import rows
 
@@ -159,6 +166,13 @@ def test_adapters_of_the_row_come_before_those_of_the_request() -> None:
     assert job.adapters == (AdapterChoice("own", 1.0), AdapterChoice("lora", 0.5))
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_a_weight_asked_for_replaces_the_one_of_the_row(weight: float) -> None:
+    job = plan(row={"adapters": ["lora", "own"]}, adapters=(AdapterChoice("lora", weight),)).first
+
+    assert job.adapters == (AdapterChoice("lora", weight), AdapterChoice("own", 1.0))
+
+
 def taken_over(**asked: Any) -> Plan:
     """Return the plan of a model that takes over, whose only adapter is `other`."""
     row = rows.row(rows.FLUX, id="elsewhere", size=SIZES)
@@ -211,6 +225,67 @@ def test_who_relies_on_a_check_that_there_is_not_is_told(wanted: SafetyPolicy) -
 )
 def test_who_does_not_is_not(judges: bool, wanted: SafetyPolicy | None) -> None:
     assert plan(Limits(judges=judges, may_ignore_safety=True), safety=wanted).adjustments == ()
+
+
+def test_where_flagged_pictures_are_blocked_nothing_is_shown_that_nobody_judged() -> None:
+    made = plan(preview_every=2)
+    (told,) = made.adjustments
+
+    assert made.first.preview_every == 0
+    assert (told.field, told.requested, told.used) == ("preview_every", "2", "0")
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        (Limits(), SafetyPolicy.FLAG),
+        (Limits(safety=SafetyPolicy.FLAG), None),
+        (Limits(may_ignore_safety=True), SafetyPolicy.IGNORE),
+        (Limits(judges=False), None),
+    ],
+)
+def test_elsewhere_previews_are_sent(limits: Limits, wanted: SafetyPolicy | None) -> None:
+    made = plan(limits, preview_every=2, safety=wanted)
+
+    assert (made.first.preview_every, made.adjustments) == (2, ())
+
+
+def test_a_model_that_takes_over_shows_nothing_either() -> None:
+    assert taken_over(preview_every=2).first.preview_every == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "asked"),
+    [
+        ({}, {"guidance": 1.0}),
+        ({"guidance": {"default": 0, "min": 0, "max": 0}}, {"guidance": 4.0}),
+        ({"cfg": "embedded"}, {}),
+        ({"fast": {"steps": 3, "guided": 0.4}}, {"tier": Tier.FAST, "steps": 1}),
+    ],
+)
+def test_a_negative_prompt_that_no_step_reads_is_dropped_and_reported(
+    row: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    made = plan(row=row, negative_prompt="fog", **asked)
+    told = {each.field: each for each in made.adjustments}["negative_prompt"]
+
+    assert (made.first.negative_prompt, told.requested, told.used) == ("", "fog", "")
+
+
+def test_a_negative_prompt_that_some_step_reads_is_kept() -> None:
+    made = plan(row={"fast": {"steps": 3, "guided": 0.4}}, negative_prompt="fog", tier=Tier.FAST, guidance=1.1)
+
+    assert (made.first.negative_prompt, made.adjustments) == ("fog", ())
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_what_a_model_does_not_read_is_reported_of_either_prompt(field: Literal["prompt", "negative_prompt"]) -> None:
+    row = rows.row(rows.FLUX, max_tokens=16)
+
+    assert unread(row, 16, field) == []
+    assert [(each.field, each.requested, each.used) for each in unread(row, 17, field)] == [
+        (field, "17 tokens", "16 tokens")
+    ]
 
 
 def passes(of: Plan) -> float:

@@ -129,6 +129,25 @@ def test_an_environment_name_replaces_a_hub_id() -> None:
             (r'license = "MIT"', 'license = "MIT"\nrefiner = { hub = "a/b", start = 1.5 }'),
             r"refiner\.start.*less than 1",
         ),
+        (
+            (r'hub = "me/mine"', 'hub = "https://huggingface.co/me/mine"'),
+            r"mine\.toml: row 1 \(mine\): hub: .*must be owner/name",
+        ),
+        ((r"min = 1, max = 50", "min = 0, max = 50"), r"steps\.min: .*greater than or equal to 1 \(got 0\)"),
+        (
+            (r'license = "MIT"', 'license = "MIT"\nadapters = ["sketch-logo"]'),
+            r"\(mine\): adapters: 'sketch-logo' is for the weights of sketch, not of mine; allowed are none",
+        ),
+        (
+            (r'family = "sdxl"', 'family = "generic"\nadapters = ["sketch-logo"]'),
+            r"\(mine\): adapters: generic takes none",
+        ),
+        (
+            (r'license = "MIT"', 'license = "MIT"\nbase = "mine"'),
+            r"\(mine\): base: 'mine' must be another model with weights of its own: sketch, flux_dev",
+        ),
+        ((r'license = "MIT"', 'license = "MIT"\nbase = "nobody"'), r"\(mine\): base: 'nobody' must be another model"),
+        ((r'license = "MIT"', 'license = "MIT"\nbase = ["sketch"]'), r"\(mine\): base: .\['sketch'\]. must be another"),
         ((r'id = "mine"', 'id = "Mine!"'), r"\(Mine!\).*id.*pattern"),
         ((r"\[\[model\]\]", "[model]"), r"write rows as \[\[model\]\]"),
         ((r"\[\[model\]\]", "[[modell]]"), r"modell: unknown table; allowed are model, adapter"),
@@ -140,6 +159,37 @@ def test_a_mistake_is_named_with_what_is_allowed(tmp_path: Path, change: tuple[s
 
     assert count
     assert re.search(told, mistakes(tmp_path, text))
+
+
+ADAPTER = """
+[[adapter]]
+id = "flat"
+base = "{base}"
+hub = "me/flat"
+license = "MIT"
+"""
+LOGO = """
+[[model]]
+id = "my_logo"
+base = "{base}"
+display_name = "My Logo"
+strengths = "Logos of cats and dogs."
+adapters = ["sketch-logo"]
+"""
+
+
+def test_a_row_wears_the_adapters_of_its_base(tmp_path: Path) -> None:
+    assert load(tmp_path, LOGO.format(base="sketch")).get("my_logo").weights == "sketch"
+
+
+@pytest.mark.parametrize("text", [LOGO, LOGO + 'family = "flux"', ADAPTER])
+def test_a_base_has_weights_of_its_own(tmp_path: Path, text: str) -> None:
+    told = mistakes(tmp_path, text.format(base="sketch_logo"))
+
+    assert re.fullmatch(
+        r"mine\.toml: row 1 \(\w+\): base: 'sketch_logo' must be a(nother)? model with weights of its own: sketch, .*",
+        told,
+    )
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

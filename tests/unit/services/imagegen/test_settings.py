@@ -48,6 +48,13 @@ def test_what_is_not_there_names_the_setting(name: str, monkeypatch: pytest.Monk
         build(from_environment(ImagegenSettings))
 
 
+@pytest.mark.parametrize("name", ["NSFW_MODEL", "LOGO_SDXL_MODEL_ID"])
+def test_a_place_that_the_hub_cannot_have_names_the_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ATELIER_IMAGEGEN_{name}", "https://huggingface.co/me/x")
+    with pytest.raises(WrongSettings, match=rf"^ATELIER_IMAGEGEN_{name}: 'https://.*owner/name.*hub"):
+        build(from_environment(ImagegenSettings))
+
+
 def test_a_server_for_rewriting_has_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATELIER_IMAGEGEN_REWRITE_ADDRESS", "zzz")
     with pytest.raises(WrongSettings, match=r"^ATELIER_IMAGEGEN_REWRITE_ADDRESS: .*host:port"):
