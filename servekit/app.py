@@ -46,7 +46,8 @@ class App:
     warm-up); calls are refused until it returns. `stop` runs once `start` was begun, so it must cope with a `start`
     that failed half-way. `lasting` names the methods without a natural end, see `Gate`. `heartbeat` says whether the
     device is alive; without one the server is, as long as it answers. `clock` is that of limits and of
-    looks at the callers file.
+    looks at the callers file. At the `edge` callers are no services of ours: only a callers file can let them speak for
+    others, a certificate does not.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class App:
         tracing: Tracing | None = None,
         heartbeat: Heartbeat | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        edge: bool = False,
     ) -> None:
         self.settings = settings
         self._register = register
@@ -69,7 +71,7 @@ class App:
         self._loop_metrics = metrics.LoopMetrics(registry)
         self._start = start
         self._stop = stop
-        self._guard = guard_of(settings, registry, clock)
+        self._guard = guard_of(settings, registry, clock, edge=edge)
         self._lasting = lasting
         self._tracing = tracing
         self._heartbeat = heartbeat
@@ -78,11 +80,11 @@ class App:
     async def serving(self) -> AsyncIterator[str]:
         """Serve inside the block, which gets the bound `host:port`; drain and stop when it is left."""
         self._loop_metrics.watch(asyncio.get_running_loop())
-        gate = Gate(self._lasting)
+        gate = Gate(self._lasting, self.settings.max_concurrent_calls)
         grpc_server = server.build(self.settings, self._interceptor(gate))
         services = self._register(grpc_server)
         health = server.Health(services)
-        await health.add_to(grpc_server)
+        health.add_to(grpc_server)
         if self.settings.reflection != "off":
             server.add_reflection(grpc_server, services)
         async with AsyncExitStack() as stack:
@@ -96,7 +98,7 @@ class App:
             began = time.monotonic()
             await self._start()
             gate.open()
-            await health.serving()
+            health.serving()
             if self._heartbeat is not None:
                 watch = asyncio.create_task(self._heartbeat.watch(health.alive), name="heartbeat")
                 stack.callback(watch.cancel)
@@ -136,7 +138,7 @@ class App:
         ends with a status.
         """
         logger.info("draining")
-        await health.draining()
+        health.draining()
         await asyncio.sleep(self.settings.drain_delay_s)
         gate.end_lasting()
         overdue = asyncio.get_running_loop().call_later(self.settings.grace_s, gate.end_all)

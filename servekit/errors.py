@@ -121,7 +121,7 @@ class PermissionDenied(ServingError):
 
 
 class Overloaded(ServingError):
-    """The queue is full; try again after `retry_after_s` seconds."""
+    """The queue, or the server, is full; try again after `retry_after_s` seconds."""
 
     reason = "OVERLOADED"
 

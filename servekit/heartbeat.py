@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 Beat = Callable[[], Awaitable[object]]
 """Does a small piece of work on the device; raises if the device fails."""
-Tell = Callable[[bool], Awaitable[None]]
+Tell = Callable[[bool], None]
 """Hears whether the device is alive, each time that is known anew."""
 
 
@@ -40,12 +40,12 @@ class Heartbeat:
             await asyncio.wait({beat, patience}, return_when=asyncio.FIRST_COMPLETED)
             if not beat.done():
                 logger.error("the device has not answered for %.0f s", self._stalled_after_s)
-                await tell(False)
+                tell(False)
                 await asyncio.wait({beat})
             error = beat.exception()
             if error is not None:
                 logger.error("the device failed a trivial task: %s", type(error).__name__)
-            await tell(error is None)
+            tell(error is None)
         finally:
             patience.cancel()
             beat.cancel()

@@ -1,13 +1,15 @@
 """Builds the grpc.aio server: options, interceptor, health, reflection, address."""
 
+import asyncio
 import socket
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeAlias
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from servekit.errors import NotFound
 from servekit.interceptors import CallInterceptor
 from servekit.settings import ServerSettings
 from servekit.tls import server_credentials
@@ -47,11 +49,7 @@ def _size_options(max_message_bytes: int) -> Options:
 
 def build(settings: ServerSettings, interceptor: CallInterceptor) -> grpc.aio.Server:
     """Return a server without services or address."""
-    return grpc.aio.server(
-        interceptors=[interceptor],
-        options=server_options(settings),
-        maximum_concurrent_rpcs=settings.max_concurrent_calls,
-    )
+    return grpc.aio.server(interceptors=[interceptor], options=server_options(settings))
 
 
 def bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
@@ -81,39 +79,66 @@ def _why_not(host: str, port: int) -> str:
     return ""
 
 
+_Status = health_pb2.HealthCheckResponse
+
 LIVENESS = "liveness"
 """Name under which health checks ask whether the process should be restarted, not whether it wants calls."""
 
 
-class Health:
-    """The health of a server and all its services, which rises and falls together, and its liveness, which does not."""
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the library is not typed
+    """The health of a server and all its services, which rises and falls together, and its liveness, which does not.
+
+    The library's own servicer writes to those who watch while it holds the lock that every change needs, so that one of
+    them who does not read holds up everybody; this one has no lock.
+    """
 
     def __init__(self, services: Sequence[str]) -> None:
-        self._services = ("", *services)
-        self._servicer = health.aio.HealthServicer()
+        self._welcoming = ("", *services)
+        self._statuses: dict[str, int] = {}
+        self._changed = asyncio.Event()
+        self._set(_Status.NOT_SERVING, *self._welcoming)
+        self.alive(True)
 
-    async def add_to(self, server: grpc.aio.Server) -> None:
-        """Serve health as NOT_SERVING; grpc's own servicer would start as SERVING."""
-        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self.alive(True)
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Answer health checks: NOT_SERVING for now."""
+        health_pb2_grpc.add_HealthServicer_to_server(self, server)
 
-    async def serving(self) -> None:
+    def serving(self) -> None:
         """Say that calls are welcome."""
-        await self._set(health_pb2.HealthCheckResponse.SERVING)
+        self._set(_Status.SERVING, *self._welcoming)
 
-    async def alive(self, alive: bool) -> None:
+    def draining(self) -> None:
+        """Say that they are no longer."""
+        self._set(_Status.NOT_SERVING, *self._welcoming)
+
+    def alive(self, alive: bool) -> None:
         """Say whether the process still does its work; if not, it should be restarted."""
-        statuses = health_pb2.HealthCheckResponse
-        await self._servicer.set(LIVENESS, statuses.SERVING if alive else statuses.NOT_SERVING)
+        self._set(_Status.SERVING if alive else _Status.NOT_SERVING, LIVENESS)
 
-    async def draining(self) -> None:
-        """Say for good that they are not."""
-        await self._servicer.enter_graceful_shutdown()
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> health_pb2.HealthCheckResponse:
+        """Answer how a service is; raises `NotFound`."""
+        status = self._statuses.get(request.service)
+        if status is None:
+            raise NotFound("service", request.service)
+        return health_pb2.HealthCheckResponse(status=status)
 
-    async def _set(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
-        for service in self._services:
-            await self._servicer.set(service, status)
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """Tell how a service is, and again when that changes; who reads slowly is told the latest."""
+        told = None
+        while True:
+            changed, status = self._changed, self._statuses.get(request.service, _Status.SERVICE_UNKNOWN)
+            if status == told:
+                await changed.wait()
+            else:
+                yield health_pb2.HealthCheckResponse(status=status)
+                told = status
+
+    def _set(self, status: int, *services: str) -> None:
+        self._statuses |= dict.fromkeys(services, status)
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:

@@ -69,10 +69,11 @@ class ServerSettings(BaseSettings):
     metrics_port: int | None = Field(default=0, ge=0, le=65535)
     """Port of the Prometheus endpoint; 0 picks a free one, which is logged; `none` turns it off."""
 
-    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1)
     """Largest message taken or sent; larger payloads travel in chunks."""
     max_concurrent_calls: int | None = Field(default=None, ge=1)
-    """Calls served at once before gRPC itself refuses more; `none` for no limit."""
+    """Calls served at once before more are refused with `OVERLOADED`; `none` for no limit. Watches and health checks do
+    not count."""
     default_deadline_s: float | None = Field(default=600.0, gt=0)
     """Seconds a call may take when its caller set no deadline; `none` for no limit."""
 
@@ -105,7 +106,8 @@ class ServerSettings(BaseSettings):
     allow_plaintext: bool = False
     """Whether to take keys and tokens beyond loopback without TLS, for instance behind a proxy that ends it."""
     audit: Literal["privileged", "all"] = "privileged"
-    """Calls in the audit log: the refused ones and those that need more than the role `user`, or all."""
+    """Calls in the audit log: the refused ones and those that need more than the role `user`, or all; `all` needs
+    `callers_file` or mutual TLS."""
     audit_file: Path | None = None
     """File that the audit log is appended to, JSON lines; without it, it goes into the ordinary log. Needs
     `callers_file` or mutual TLS."""
@@ -122,8 +124,9 @@ class ServerSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _somebody_is_audited(self) -> Self:
-        if self.audit_file and not (self.callers_file or self.tls_client_ca_file):
-            raise ValueError("audit_file needs callers_file or tls_client_ca_file: else nothing is written into it")
+        wanted = "audit_file" if self.audit_file else "audit=all" if self.audit == "all" else ""
+        if wanted and not (self.callers_file or self.tls_client_ca_file):
+            raise ValueError(f"{wanted} needs callers_file or tls_client_ca_file: else nothing is written down")
         return self
 
     @model_validator(mode="after")

@@ -21,8 +21,9 @@ class Pair(NamedTuple):
 
     @property
     def serial(self) -> str:
-        """Serial number in hexadecimal, as `openssl x509 -serial` writes it."""
-        return f"{x509.load_pem_x509_certificate(self.cert.read_bytes()).serial_number:X}"
+        """Serial number as `openssl x509 -serial` writes it: whole bytes in hexadecimal."""
+        serial = x509.load_pem_x509_certificate(self.cert.read_bytes()).serial_number
+        return serial.to_bytes((serial.bit_length() + 7) // 8).hex().upper()
 
 
 class Authority:
@@ -39,10 +40,17 @@ class Authority:
         self.file = folder / "ca.pem"
         self.file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *alternatives: str, begin: datetime | None = None, life: timedelta = 2 * _DAY) -> Pair:
+    def issue(
+        self,
+        name: str,
+        *alternatives: str,
+        begin: datetime | None = None,
+        life: timedelta = 2 * _DAY,
+        serial: int | None = None,
+    ) -> Pair:
         """Return a certificate for `name`; `alternatives` are written like openssl's: `DNS:x`, `IP:x`, `URI:x`."""
         key = ec.generate_private_key(ec.SECP256R1())
-        cert = _builder(_name(name), key, begin or datetime.now(UTC) - _DAY, life).issuer_name(self._name)
+        cert = _builder(_name(name), key, begin or datetime.now(UTC) - _DAY, life, serial).issuer_name(self._name)
         if alternatives:
             names = x509.SubjectAlternativeName([_general(each) for each in alternatives])
             cert = cert.add_extension(names, critical=False)
@@ -58,11 +66,11 @@ def _name(common: str) -> x509.Name:
 
 
 def _builder(
-    name: x509.Name, key: ec.EllipticCurvePrivateKey, begin: datetime, life: timedelta
+    name: x509.Name, key: ec.EllipticCurvePrivateKey, begin: datetime, life: timedelta, serial: int | None = None
 ) -> x509.CertificateBuilder:
     builder = x509.CertificateBuilder().subject_name(name).public_key(key.public_key())
-    serial = x509.random_serial_number()
-    return builder.serial_number(serial).not_valid_before(begin).not_valid_after(begin + life)
+    builder = builder.serial_number(serial or x509.random_serial_number())
+    return builder.not_valid_before(begin).not_valid_after(begin + life)
 
 
 def _general(text: str) -> x509.GeneralName:

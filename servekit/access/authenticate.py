@@ -40,13 +40,23 @@ async def anybody(shown: Credentials) -> Identity:
     return _ANYBODY
 
 
-async def by_certificate(shown: Credentials) -> Identity:
-    """Let everybody in whose certificate TLS accepts, under the first name in it and with all rights."""
-    certificate = shown.certificate
-    if certificate is None:
-        raise unknown("a client certificate is needed", Cause.MISSING)
-    _check_expiry(certificate, time.time())
-    return Identity(Caller(next(iter(certificate.names), "")), f"certificate {certificate.serial}")
+class ByCertificate:
+    """Lets everybody in whose certificate TLS accepts, under the first name in it and with all rights.
+
+    Whether that includes to speak for others is for the server to say.
+    """
+
+    def __init__(self, *, speaks_for_others: bool) -> None:
+        self._speaks_for_others = speaks_for_others
+
+    async def __call__(self, shown: Credentials) -> Identity:
+        """Return who calls; raises `Unauthenticated`."""
+        certificate = shown.certificate
+        if certificate is None:
+            raise unknown("a client certificate is needed", Cause.MISSING)
+        _check_expiry(certificate, time.time())
+        name = next(iter(certificate.names), "")
+        return Identity(Caller(name, speaks_for_others=self._speaks_for_others), str(certificate))
 
 
 class ByCallersFile:
@@ -74,7 +84,7 @@ class ByCallersFile:
         caller = callers.with_identity(shown.certificate.names)
         if caller is None:
             raise unknown(f"no caller has a certificate for {', '.join(shown.certificate.names)}", Cause.CERTIFICATE)
-        return Identity(caller, f"certificate {shown.certificate.serial}")
+        return Identity(caller, str(shown.certificate))
 
     def _read(self, file: Path) -> Callers:
         """Read the callers, and make a verifier if the rules for tokens are new: it remembers the issuer's keys."""

@@ -39,6 +39,14 @@ def _key(value: Any) -> StoredKey:
     return StoredKey.parse(str(value))
 
 
+def _serial(value: Any) -> int:
+    digits = value.replace(":", "") if isinstance(value, str) else ""
+    try:
+        return int(digits, 16)
+    except ValueError:
+        raise ValueError("a serial number is written in hexadecimal, as `openssl x509 -serial` prints it") from None
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -74,7 +82,7 @@ class _Row(_Limits):
 
 class _Revoked(_Strict):
     identities: frozenset[str] = frozenset()
-    certificates: frozenset[str] = frozenset()
+    certificates: frozenset[Annotated[int, BeforeValidator(_serial)]] = frozenset()
 
 
 class _File(_Strict):
@@ -126,7 +134,7 @@ class Callers:
         """Return the caller whose tokens have this subject."""
         return self._by_subject.get(subject)
 
-    def revoked(self, names: Iterable[str], serial: str) -> bool:
+    def revoked(self, names: Iterable[str], serial: int) -> bool:
         """Tell whether a certificate with these names and this serial number is no longer good."""
         return serial in self._revoked.certificates or not self._revoked.identities.isdisjoint(names)
 
@@ -136,8 +144,9 @@ _NO_KEY = StoredKey("", "0" * 64)
 
 
 def _told(file: Path, error: Any) -> str:
+    """Return the line for a mistake, without what is written there: it may be a key."""
     where = ".".join(map(str, error["loc"]))
-    return f"{file}: {where}: {str(error['msg']).removeprefix('Value error, ')} (got {error['input']!r:.80})"
+    return f"{file}: {where}: {str(error['msg']).removeprefix('Value error, ')}"
 
 
 def _repeated(rows: Iterable[_Row]) -> list[str]:

@@ -25,10 +25,14 @@ class Certificate:
 
     names: tuple[str, ...]
     """Alternative names (URI such as a SPIFFE id, then DNS), then the common name."""
-    serial: str
-    """Serial number in upper-case hexadecimal, as `openssl x509 -serial` writes it."""
+    serial: int
     expires_at: float = math.inf
     """Unix time. TLS looks at it when a connection opens, and connections last."""
+
+    def __str__(self) -> str:
+        """Return what logs call it: its serial number as `openssl x509 -serial` prints it, in whole bytes."""
+        digits = f"{self.serial:X}"
+        return f"certificate {digits.zfill(len(digits) + len(digits) % 2)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def _certificate(pem: bytes) -> Certificate:
     parsed = x509.load_pem_x509_certificate(pem)
     common = [str(each.value) for each in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     names = (*_alternatives(parsed), *common)
-    return Certificate(names, f"{parsed.serial_number:X}", parsed.not_valid_after_utc.timestamp())
+    return Certificate(names, parsed.serial_number, parsed.not_valid_after_utc.timestamp())
 
 
 def _alternatives(parsed: x509.Certificate) -> list[str]:

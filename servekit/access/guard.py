@@ -8,7 +8,7 @@ from dataclasses import replace
 from prometheus_client import CollectorRegistry
 
 from servekit.access.audit import AuditLog
-from servekit.access.authenticate import Authenticate, ByCallersFile, Identity, anybody, by_certificate
+from servekit.access.authenticate import Authenticate, ByCallersFile, ByCertificate, Identity, anybody
 from servekit.access.credentials import Credentials
 from servekit.access.domain import PRIORITIES, Caller
 from servekit.access.limits import Limiter
@@ -100,8 +100,11 @@ def _check(caller: Caller, method: str, shown: Credentials) -> None:
         raise forbidden(f"{caller.name} lacks the role {role.value}", Cause.ROLE, role=role.value)
 
 
-def guard_of(settings: ServerSettings, registry: CollectorRegistry, clock: Clock) -> Guard:
-    """Return the guard that `settings` describe; raises `WrongSettings` if a file of theirs is wrong."""
+def guard_of(settings: ServerSettings, registry: CollectorRegistry, clock: Clock, *, edge: bool) -> Guard:
+    """Return the guard that `settings` describe; raises `WrongSettings` if a file of theirs is wrong.
+
+    At the `edge` a certificate is not enough to speak for others.
+    """
     metrics = AccessMetrics(registry)
     metrics.expect(_CAUSES)
     limiter = Limiter(clock)
@@ -111,7 +114,7 @@ def guard_of(settings: ServerSettings, registry: CollectorRegistry, clock: Clock
         metrics.stale.set_function(lambda: known.watched.stale)
         return Guard(known, limiter, metrics, _audit_log(settings), known.watched.watch)
     if settings.tls_client_ca_file is not None:
-        return Guard(by_certificate, limiter, metrics, _audit_log(settings))
+        return Guard(ByCertificate(speaks_for_others=not edge), limiter, metrics, _audit_log(settings))
     return Guard(anybody, limiter, metrics, None)
 
 

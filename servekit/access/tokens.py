@@ -8,7 +8,7 @@ import jwt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from servekit.access.domain import Role
-from servekit.access.jwks import Keys, as_source, key_source
+from servekit.access.jwks import IssuerKey, Keys, as_source, key_source
 from servekit.access.refusals import Cause, unknown
 from servekit.clock import Clock
 
@@ -72,17 +72,19 @@ class TokenVerifier:
         key = await self._keys.find(key_id)
         if key is None:
             raise unknown("the token is signed by an unknown key", Cause.TOKEN)
+        if header.get("alg") not in key.algorithms:
+            raise unknown("the token is signed by an algorithm that is not its key's", Cause.TOKEN)
         claims = self._claims(text, key)
         subject = str(claims["sub"])
         if len(subject) > _MAX_SUBJECT or not subject.isprintable():
             raise unknown(f"`sub` must be printable and have at most {_MAX_SUBJECT} characters", Cause.TOKEN)
         return Token(subject, key_id, self.rules.roles | _roles(claims.get(self.rules.roles_claim)))
 
-    def _claims(self, text: str, key: jwt.PyJWK) -> dict[str, Any]:
+    def _claims(self, text: str, key: IssuerKey) -> dict[str, Any]:
         rules = self.rules
         try:
             return self._decoder.decode(
-                text, key, rules.algorithms, audience=rules.audience, issuer=rules.issuer, leeway=rules.leeway_s
+                text, key.public, rules.algorithms, audience=rules.audience, issuer=rules.issuer, leeway=rules.leeway_s
             )
         except jwt.ExpiredSignatureError:
             raise unknown("the token has expired", Cause.EXPIRED) from None

@@ -81,7 +81,7 @@ def build(settings: RouterSettings) -> App:
         await asyncio.gather(judge.close(), *(fleet.stop() for fleet in fleets))
 
     tracing = from_environment(SERVICE, VERSION)
-    return App(settings, register, registry=registry, start=start, stop=stop, tracing=tracing)
+    return App(settings, register, registry=registry, start=start, stop=stop, tracing=tracing, edge=True)
 
 
 def _fleet(service: str, listed: str, settings: RouterSettings, metrics: RouterMetrics) -> Fleet:

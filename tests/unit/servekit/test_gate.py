@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from servekit.errors import DeadlineExceeded, Draining, ModelLoading
+from servekit.errors import DeadlineExceeded, Draining, ModelLoading, Overloaded
 from servekit.gate import Gate
 
 HEALTH = "/grpc.health.v1.Health/Watch"
@@ -77,6 +77,30 @@ async def test_lasting_calls_are_ended_by_themselves(method: str) -> None:
     gate.end_all()
     with pytest.raises(Draining):
         await other
+
+
+async def test_a_full_gate_refuses_all_but_what_lasts() -> None:
+    gate = Gate(lasting=["/a.B/Watch"], capacity=2)
+    gate.open()
+    inside = [await _inside(gate, "/a.B/C") for _ in range(2)]
+    with pytest.raises(Overloaded, match="2 calls are under way") as caught:
+        await gate.admit("/a.B/C", None, _answer)
+    assert caught.value.retry_after_s
+    assert [await gate.admit(method, None, _answer) for method in ("/a.B/Watch", HEALTH)] == ["answer", "answer"]
+    inside[0].cancel()
+    await asyncio.wait(inside[:1])
+    assert await gate.admit("/a.B/C", None, _answer) == "answer"
+    gate.end_all()
+    await asyncio.gather(*inside, return_exceptions=True)
+
+
+async def test_what_lasts_takes_no_place() -> None:
+    gate = Gate(lasting=["/a.B/Watch"], capacity=1)
+    gate.open()
+    inside = [await _inside(gate, method) for method in ("/a.B/Watch", "/a.B/Watch", HEALTH)]
+    assert await gate.admit("/a.B/C", None, _answer) == "answer"
+    gate.end_all()
+    await asyncio.gather(*inside, return_exceptions=True)
 
 
 async def test_the_limit_is_kept() -> None:

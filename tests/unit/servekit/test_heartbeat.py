@@ -26,7 +26,7 @@ class Watched:
         self.clock.advance(seconds)
 
     async def run(self) -> None:
-        await self._heartbeat.watch(self._told.put)
+        await self._heartbeat.watch(self._told.put_nowait)
 
 
 @asynccontextmanager

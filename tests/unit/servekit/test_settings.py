@@ -55,6 +55,12 @@ def test_an_impossible_port_is_refused(port: int) -> None:
         Settings(port=port)
 
 
+@pytest.mark.parametrize("size", [1023, 2**31])
+def test_a_size_that_grpc_cannot_keep_to_is_refused(size: int) -> None:
+    with pytest.raises(ValidationError, match="max_message_bytes"):
+        Settings(max_message_bytes=size)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "studio.example"])
 def test_strangers_are_kept_out(host: str) -> None:
     with pytest.raises(ValidationError, match=r"callers_file.*tls_client_ca_file.*allow_unauthenticated"):
@@ -102,9 +108,13 @@ def test_a_key_for_the_servers_behind_is_sent_over_tls_only() -> None:
         BackendSettings(backend_api_key_file=Path("api.key"))
 
 
-def test_an_audit_log_needs_to_know_who_calls() -> None:
-    with pytest.raises(ValidationError, match="audit_file needs callers_file or tls_client_ca_file"):
-        Settings(audit_file=Path("audit.log"))
+@pytest.mark.parametrize(
+    ("wanted", "told"), [({"audit_file": Path("audit.log")}, "audit_file"), ({"audit": "all"}, "audit=all")]
+)
+def test_an_audit_log_needs_to_know_who_calls(wanted: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=f"{told} needs callers_file or tls_client_ca_file"):
+        Settings(**wanted)
+    assert Settings(**wanted, callers_file=Path("callers.toml"))
 
 
 @pytest.mark.parametrize("level", ["debug", "Debug", "DEBUG"])

@@ -41,11 +41,13 @@ class Door:
             file.write(f'[[caller]]\nname = "{name}"\nkeys = ["{stored.text}"]\n{extra}\n')
         return key
 
-    async def open(self, on_message: OnMessage = who, clock: Clock = SYSTEM_CLOCK, **settings: Any) -> str:
+    async def open(
+        self, on_message: OnMessage = who, clock: Clock = SYSTEM_CLOCK, *, edge: bool = False, **settings: Any
+    ) -> str:
         """Serve, and return the address."""
         files = {"callers_file": self.callers, "audit_file": self._audit}
         chosen = local(ServerSettings, **{**files, **settings})
-        app = App(chosen, Toy(on_message).register, registry=self.registry, clock=clock)
+        app = App(chosen, Toy(on_message).register, registry=self.registry, clock=clock, edge=edge)
         return await self._stack.enter_async_context(app.serving())
 
     async def close(self) -> None:

@@ -63,7 +63,7 @@ async def test_a_certificate_of_nobody_in_the_file_is_refused(door: Door, author
 async def test_a_revoked_certificate_is_refused_on_a_connection_that_stays_open(
     door: Door, authority: Authority, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = authority.issue("router", f"URI:{_ROUTER}")
+    pair = authority.issue("router", f"URI:{_ROUTER}", serial=0x0AF3B1)
     caller = f'[[caller]]\nname = "router"\nidentities = ["{_ROUTER}"]\n'
     revoked = f'certificates = ["{pair.serial}"]' if by == "serial" else f'identities = ["{_ROUTER}"]'
     door.callers.write_text(caller)
@@ -103,6 +103,22 @@ async def test_what_tls_does_not_accept_never_gets_to_a_method(
     door.callers.write_text(f'[[caller]]\nname = "router"\nidentities = ["{_ROUTER}"]')
     async with _toy(door, authority, pairs[flaw]) as toy:
         assert (await _refused(toy)).code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_without_a_callers_file_whoever_has_a_certificate_is_believed_whom_he_calls_for(
+    door: Door, authority: Authority
+) -> None:
+    async with _toy(door, authority, authority.issue("router", f"URI:{_ROUTER}"), callers_file=None) as toy:
+        assert await toy.ask("Unary", "?") == [_ROUTER]
+        assert await toy.ask("Unary", "?", metadata=(("x-atelier-caller", "ann"),)) == ["ann"]
+
+
+async def test_at_the_edge_nobody_names_himself(door: Door, authority: Authority) -> None:
+    async with _toy(door, authority, authority.issue("bob"), callers_file=None, edge=True) as toy:
+        assert await toy.ask("Unary", "?") == ["bob"]
+        with pytest.raises(grpc.aio.AioRpcError, match="bob may not speak for ann") as caught:
+            await toy.ask("Unary", "?", metadata=(("x-atelier-caller", "ann"),))
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_with_tls_alone_keys_are_needed(door: Door, authority: Authority) -> None:

@@ -1,6 +1,7 @@
 """A router that knows its callers, before servers that know the router: keys in front, mutual TLS behind."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,25 +54,20 @@ def _tls(authority: Authority, name: str, *alternatives: str) -> dict[str, Path]
     return {"tls_cert_file": pair.cert, "tls_key_file": pair.key}
 
 
-@pytest.fixture
-async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
-    authority, (key, stored) = Authority(tmp_path), new_key()
-    behind, front = tmp_path / "behind.toml", tmp_path / "front.toml"
-    behind.write_text(_ROUTER + _ALL_ROLES)
-    front.write_text(f'[[caller]]\nname = "ann"\nkeys = ["{stored.text}"]\npriority = "low"')
-    tls: dict[str, Any] = _tls(authority, "backend", "DNS:localhost", "IP:127.0.0.1") | {
-        "tls_client_ca_file": authority.file
-    }
-    imagegen, rewrite = Imagegen([model("general"), model("other")]), Rewrite("general")
+@asynccontextmanager
+async def _behind(
+    authority: Authority, imagegen: Imagegen, rewrite: Rewrite, callers: Path | None
+) -> AsyncIterator[dict[str, Any]]:
+    """Serve those behind the router, with mutual TLS; yields the router's settings for them."""
+    tls: dict[str, Any] = _tls(authority, "backend", "DNS:localhost", "IP:127.0.0.1")
+    tls |= {"tls_client_ca_file": authority.file, "callers_file": callers}
     async with (
-        serving(imagegen, **tls, callers_file=behind) as images_at,
-        serving(rewrite, **tls, callers_file=behind) as rewrite_at,
-        serving(Witness(), **tls, callers_file=behind) as voice_at,
+        serving(imagegen, **tls) as images_at,
+        serving(rewrite, **tls) as rewrite_at,
+        serving(Witness(), **tls) as voice_at,
     ):
-        settings = local(
-            RouterSettings,
+        yield dict(
             port=0,
-            callers_file=front,
             imagegen_targets=images_at,
             voice_targets=f"dns:///localhost:{voice_at.rpartition(':')[2]}",
             rewrite_target=rewrite_at,
@@ -80,12 +76,36 @@ async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
             backend_ca_file=authority.file,
             **_tls(authority, "router", "URI:spiffe://atelier/router", "IP:127.0.0.1"),
         )
-        credentials = grpc.ssl_channel_credentials(authority.file.read_bytes())
-        async with (
-            build(settings).serving() as address,
-            grpc.aio.secure_channel(address, credentials) as channel,
-        ):
-            yield Secured(Client(channel), imagegen, rewrite, key, behind)
+
+
+@pytest.fixture
+async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
+    authority, (key, stored) = Authority(tmp_path), new_key()
+    behind, front = tmp_path / "behind.toml", tmp_path / "front.toml"
+    behind.write_text(_ROUTER + _ALL_ROLES)
+    front.write_text(f'[[caller]]\nname = "ann"\nkeys = ["{stored.text}"]\npriority = "low"')
+    imagegen, rewrite = Imagegen([model("general"), model("other")]), Rewrite("general")
+    credentials = grpc.ssl_channel_credentials(authority.file.read_bytes())
+    async with (
+        _behind(authority, imagegen, rewrite, behind) as settings,
+        build(local(RouterSettings, **settings, callers_file=front)).serving() as address,
+        grpc.aio.secure_channel(address, credentials) as channel,
+    ):
+        yield Secured(Client(channel), imagegen, rewrite, key, behind)
+
+
+@pytest.fixture
+async def by_certificates(tmp_path: Path) -> AsyncIterator[Client]:
+    """A client with a certificate, at a studio that has mutual TLS everywhere and no callers file."""
+    authority = Authority(tmp_path)
+    cert, key = (file.read_bytes() for file in authority.issue("bob"))
+    credentials = grpc.ssl_channel_credentials(authority.file.read_bytes(), key, cert)
+    async with (
+        _behind(authority, Imagegen([model("general")]), Rewrite("general"), None) as settings,
+        build(local(RouterSettings, **settings, tls_client_ca_file=authority.file)).serving() as address,
+        grpc.aio.secure_channel(address, credentials) as channel,
+    ):
+        yield Client(channel)
 
 
 async def _pictures(secured: Secured) -> list[str]:
@@ -138,3 +158,15 @@ async def test_a_router_that_is_no_longer_known_is_not_the_callers_fault(
     with pytest.raises(grpc.aio.AioRpcError, match="the router's credentials") as caught:
         await secured.client.voice.ListVoices(voice_service_pb2.ListVoicesRequest(), timeout=20, metadata=secured.shown)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_with_certificates_alone_the_servers_behind_believe_the_router(by_certificates: Client) -> None:
+    answer = await by_certificates.voice.ListVoices(voice_service_pb2.ListVoicesRequest(), timeout=20)
+    assert [voice.id for voice in answer.voices] == ["bob via spiffe://atelier/router"]
+
+
+async def test_with_certificates_alone_nobody_names_himself_to_the_router(by_certificates: Client) -> None:
+    told = (("x-atelier-caller", "ann"), ("x-atelier-priority", "high"))
+    with pytest.raises(grpc.aio.AioRpcError, match="bob may not speak for ann") as caught:
+        await by_certificates.voice.ListVoices(voice_service_pb2.ListVoicesRequest(), timeout=20, metadata=told)
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

@@ -43,12 +43,8 @@ async def load(models: Any) -> None:
 async def alive(app: App) -> bool:
     """Let the heart beat once, and return what liveness is told of it."""
     told: list[bool] = []
-
-    async def tell(alive: bool) -> None:
-        told.append(alive)
-
     assert app._heartbeat is not None
-    await app._heartbeat._once(tell)
+    await app._heartbeat._once(told.append)
     return told[-1]
 
 

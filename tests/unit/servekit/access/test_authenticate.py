@@ -7,7 +7,7 @@ from servekit.access.credentials import Certificate, Credentials
 from servekit.errors import Unauthenticated
 from servekit.testing import ManualClock
 
-_SHOWN = Credentials(certificate=Certificate(("router.example",), "0AF3", expires_at=100.0))
+_SHOWN = Credentials(certificate=Certificate(("router.example",), 0x0AF3, expires_at=100.0))
 
 
 async def test_a_certificate_that_expires_while_its_connection_lasts_is_refused(tmp_path: Path) -> None:

@@ -65,9 +65,20 @@ def test_limits_that_a_caller_does_not_set_are_the_defaults(file: Path) -> None:
 
 def test_names_and_serial_numbers_are_revoked(file: Path) -> None:
     callers = _load(file, '[revoked]\nidentities = ["spiffe://a/old"]\ncertificates = ["0AF3"]')
-    assert callers.revoked(["old.example", "spiffe://a/old"], "11")
-    assert callers.revoked(["new.example"], "0AF3")
-    assert not callers.revoked(["new.example"], "11")
+    assert callers.revoked(["old.example", "spiffe://a/old"], 0x11)
+    assert callers.revoked(["new.example"], 0xAF3)
+    assert not callers.revoked(["new.example"], 0x11)
+
+
+@pytest.mark.parametrize("serial", ["0AF3B1", "AF3B1", "0af3b1", "0a:f3:b1", "0xaf3b1"])
+def test_a_serial_number_may_be_written_as_any_tool_writes_it(file: Path, serial: str) -> None:
+    assert _load(file, f'[revoked]\ncertificates = ["{serial}"]').revoked([], 0xAF3B1)
+
+
+@pytest.mark.parametrize("serial", ['"0AF3G1"', '""', '"serial=0AF3B1"', "1234"])
+def test_what_is_no_serial_number_is_told(file: Path, serial: str) -> None:
+    with pytest.raises(CallersError, match=r"revoked\.certificates\.0: a serial number is written in hexadecimal"):
+        _load(file, f"[revoked]\ncertificates = [{serial}]")
 
 
 def test_every_mistake_has_a_line(file: Path) -> None:
@@ -95,6 +106,16 @@ def test_every_mistake_has_a_line(file: Path) -> None:
     assert "caller.0.colour: Extra inputs are not permitted" in told
     assert "defaults.requests_per_second: Input should be greater than 0" in told
     assert "tokens.algorithms.0: " in told
+
+
+@pytest.mark.parametrize("row", ['keys = ["{}"]', 'key = ["{}"]', 'roles = ["{}"]'])
+def test_a_key_that_was_pasted_by_mistake_is_not_told(file: Path, row: str) -> None:
+    key, _ = new_key()
+    with pytest.raises(CallersError, match=r"callers\.toml: caller\.0\.") as caught:
+        _load(file, f'[[caller]]\nname = "web"\n{row.format(key)}')
+    parts = split(key)
+    assert parts is not None
+    assert parts[1] not in str(caught.value)
 
 
 def test_an_issuer_must_be_safe_to_ask(file: Path) -> None:

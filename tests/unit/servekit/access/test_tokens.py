@@ -20,9 +20,9 @@ def issuer() -> Issuer:
     return Issuer()
 
 
-def _verifier(issuer: Issuer, tmp_path: Path, **rules: Any) -> TokenVerifier:
+def _verifier(issuer: Issuer, tmp_path: Path, *, with_algorithm: bool = True, **rules: Any) -> TokenVerifier:
     file = tmp_path / "jwks.json"
-    file.write_text(issuer.jwks())
+    file.write_text(issuer.jwks(with_algorithm=with_algorithm))
     return TokenVerifier(TokenRules(issuer=ISSUER, audience=AUDIENCE, keys=str(file), **rules), ManualClock())
 
 
@@ -30,6 +30,35 @@ def _verifier(issuer: Issuer, tmp_path: Path, **rules: Any) -> TokenVerifier:
 async def test_a_good_token_is_believed(issuer: Issuer, tmp_path: Path, algorithm: str) -> None:
     token = await _verifier(issuer, tmp_path).verify(issuer.token(algorithm))
     assert (token.subject, token.key_id, token.roles) == ("ann", f"{algorithm}-one", frozenset({Role.USER}))
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "RS512", "PS256"])
+async def test_a_key_of_no_algorithm_in_particular_signs_by_all_of_its_kind(
+    issuer: Issuer, tmp_path: Path, algorithm: str
+) -> None:
+    allowed = ("ES256", "RS256", "RS512", "PS256")
+    verifier = _verifier(issuer, tmp_path, with_algorithm=False, algorithms=allowed)
+    assert (await verifier.verify(issuer.token(algorithm))).subject == "ann"
+    with pytest.raises(Unauthenticated, match="alg"):
+        await verifier.verify(issuer.token("PS384"))
+
+
+async def test_a_key_of_one_algorithm_signs_by_no_other(issuer: Issuer, tmp_path: Path) -> None:
+    with pytest.raises(Unauthenticated, match="algorithm that is not its key's") as caught:
+        await _verifier(issuer, tmp_path, algorithms=("RS256", "PS256")).verify(issuer.token("PS256"))
+    assert caught.value.metadata()["cause"] == "token"
+
+
+@pytest.mark.parametrize("with_algorithm", [True, False])
+@pytest.mark.parametrize("algorithm", ["ES256", "HS256", "none", "", None, 5, ["RS256"], {"a": 1}])
+async def test_a_token_that_claims_an_algorithm_its_key_has_not_is_not_believed(
+    issuer: Issuer, tmp_path: Path, algorithm: Any, with_algorithm: bool
+) -> None:
+    _, body, signature = issuer.token("RS256").split(".")
+    head = _base64(json.dumps({"alg": algorithm, "kid": "RS256-one"}).encode())
+    with pytest.raises(Unauthenticated) as caught:
+        await _verifier(issuer, tmp_path, with_algorithm=with_algorithm).verify(f"{head}.{body}.{signature}")
+    assert caught.value.metadata()["cause"] == "token"
 
 
 @pytest.mark.parametrize(
