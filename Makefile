@@ -85,8 +85,8 @@ packages-ops: # Prometheus and Alertmanager; a package of Debian starts no daemo
 packages-soak: # a clock that can be set for one process
 	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q --no-install-recommends libfaketime; }
 
-packages-images: # a builder and a runtime of containers that need no daemon
-	@command -v buildah podman mmdebstrap runc catatonit iptables >/dev/null || { apt-get update -q && \
+packages-images: # a builder and a runtime of containers that need no daemon; `type` wants all of them, `command -v` any
+	@type buildah podman mmdebstrap runc catatonit conmon iptables >/dev/null 2>&1 || { apt-get update -q && \
 		apt-get install -y -q --no-install-recommends buildah podman mmdebstrap runc catatonit conmon netavark aardvark-dns iptables; }
 
 images: packages-images ## build the four images with buildah, on a base made here; BASE=… names another, VARIANT=cuda the GPU ones

@@ -50,7 +50,6 @@ def _values(name: str, query: str) -> dict[str, Any]:
         "query": {"query": query, "refId": name},
         "refresh": 2,
         "includeAll": True,
-        "allValue": ".*",
         "multi": True,
         "current": {"text": "All", "value": "$__all"},
     }

@@ -1,11 +1,35 @@
 """The golden signals of every service."""
 
-from deploy.grafana.model import Dashboard, Panel, Query, Row, increase, mean, of, quantile, rate, spread, total
+from deploy.grafana.model import (
+    INTERVAL,
+    Dashboard,
+    Panel,
+    Query,
+    Row,
+    increase,
+    mean,
+    of,
+    quantile,
+    rate,
+    spread,
+    total,
+)
 
-_OURS = 'grpc_code=~"UNKNOWN|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|INTERNAL|UNAVAILABLE|DATA_LOSS"'
-_STARTED, _HANDLED = "grpc_server_started_total", "grpc_server_handled_total"
+_OURS = 'grpc_code=~"UNKNOWN|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|DATA_LOSS"'
+_THEIRS = 'grpc_code=~"INVALID_ARGUMENT|NOT_FOUND|PERMISSION_DENIED|UNAUTHENTICATED|FAILED_PRECONDITION"'
+_OWN_LIMITS = 'cause=~"rate_limited|quota_exceeded"'
+"""Why the door refuses a caller with RESOURCE_EXHAUSTED although nothing is full."""
+_STARTED, _HANDLED, _REFUSED = "grpc_server_started_total", "grpc_server_handled_total", "servekit_refused_total"
 _WITH_MODELS = ("imagegen", "voice", "rewrite")
 _WORK = 'grpc_service=~"atelier[.].+"', 'grpc_method!~"Watch.*"'
+
+
+def _full(growth: str) -> str:
+    """Return how much the refusals for want of room grew, by `growth`, which is `rate` or `increase`."""
+    exhausted = of(_HANDLED, 'grpc_code="RESOURCE_EXHAUSTED"', *_WORK)
+    own_limits = of(_REFUSED, _OWN_LIMITS)
+    each = f"{growth}({exhausted}[{INTERVAL}]) or -{growth}({own_limits}[{INTERVAL}])"
+    return f"clamp_min(sum by (job) ({each}), 0)"
 
 
 def _models_counted(title: str, what: str, by: str) -> Panel:
@@ -82,22 +106,18 @@ OVERVIEW = Dashboard(
                 Panel(
                     "Failed by our fault, by service and code",
                     "reqps",
-                    (Query(rate(_HANDLED, _OURS, *_WORK, by="job, grpc_code"), "{{job}} {{grpc_code}}"),),
+                    (
+                        Query(rate(_HANDLED, _OURS, *_WORK, by="job, grpc_code"), "{{job}} {{grpc_code}}"),
+                        Query(_full("rate"), "{{job}} RESOURCE_EXHAUSTED"),
+                    ),
                     stacked=True,
                 ),
                 Panel(
                     "Refused for what the caller did",
                     "reqps",
                     (
-                        Query(
-                            rate(
-                                _HANDLED,
-                                'grpc_code=~"INVALID_ARGUMENT|NOT_FOUND|PERMISSION_DENIED|UNAUTHENTICATED|FAILED_PRECONDITION"',
-                                *_WORK,
-                                by="job",
-                            ),
-                            "{{job}}",
-                        ),
+                        Query(rate(_HANDLED, _THEIRS, *_WORK, by="job"), "{{job}}"),
+                        Query(rate(_REFUSED, _OWN_LIMITS, by="job"), "{{job}}, beyond his limits"),
                     ),
                 ),
             ),
@@ -240,12 +260,7 @@ OVERVIEW = Dashboard(
                 Panel(
                     "Refused because full",
                     "short",
-                    (
-                        Query(
-                            increase(_HANDLED, 'grpc_code="RESOURCE_EXHAUSTED"', *_WORK, by="job"),
-                            "{{job}}",
-                        ),
-                    ),
+                    (Query(_full("increase"), "{{job}}"),),
                 ),
                 Panel(
                     "Too late",
@@ -265,7 +280,7 @@ OVERVIEW = Dashboard(
                 Panel(
                     "Turned away at the door, by cause",
                     "reqps",
-                    (Query(rate("servekit_refused_total", by="cause"), "{{cause}}"),),
+                    (Query(rate(_REFUSED, by="cause"), "{{cause}}"),),
                     description="Causes are in docs/operate/security.md, under What a caller is told.",
                     stacked=True,
                 ),

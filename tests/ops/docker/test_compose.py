@@ -1,6 +1,8 @@
 """The compose file: valid by the specification, and what it says is what the services read."""
 
+import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +65,18 @@ def test_only_the_router_is_published_and_only_to_this_machine(services: dict[st
         "router": ["127.0.0.1:50051:50051"]
     }
     assert all(each["networks"] == ["inside"] for name, each in services.items() if name != "router")
+
+
+def test_a_new_volume_belongs_to_the_user_of_the_image(services: dict[str, Any]) -> None:
+    """It gets the owner of the folder that the image has in its place, and root where there is none."""
+    dockerfile = (FILE.parent / "Dockerfile").read_text()
+    (user,) = re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)
+    made = {Path(path) for path in re.findall(r"mkdir -p (\S+)", dockerfile)}
+    given = {
+        Path(path) for path in re.findall(rf"^COPY --from=build --chown={user} (\S+) \1$", dockerfile, re.MULTILINE)
+    }
+    mounted = {Path(each.split(":")[1]) for service in services.values() for each in service.get("volumes", [])}
+    assert mounted and mounted <= {path for path in made if given & set(path.parents)}
 
 
 def test_no_container_can_do_more_than_it_must(services: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,7 +13,8 @@ from tests.ops.tools import ROOT, run
 Resource = dict[str, Any]
 
 FOLDER = ROOT / "deploy" / "k8s"
-NAMES = tuple(sorted(path.name for path in (FOLDER / "overlays").iterdir()))
+FOLDERS = {path.name: path for path in (*(FOLDER / "overlays").iterdir(), Path(__file__).parent / "with-gateway")}
+NAMES = tuple(sorted(FOLDERS))
 PART_OF = "app.kubernetes.io/part-of"
 
 
@@ -51,5 +53,5 @@ class Overlay:
 
 @cache
 def build(name: str) -> Overlay:
-    """Build `deploy/k8s/overlays/<name>`."""
-    return Overlay(name, list(yaml.safe_load_all(run("kubectl", "kustomize", FOLDER / "overlays" / name))))
+    """Build one of the overlays."""
+    return Overlay(name, list(yaml.safe_load_all(run("kubectl", "kustomize", FOLDERS[name]))))

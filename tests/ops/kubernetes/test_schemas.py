@@ -48,6 +48,6 @@ def test_a_plain_cluster_takes_it(name: str) -> None:
 
 
 def test_every_component_is_used_somewhere() -> None:
-    texts = [(overlays.FOLDER / "overlays" / each / "kustomization.yaml").read_text() for each in overlays.NAMES]
+    texts = [(folder / "kustomization.yaml").read_text() for folder in overlays.FOLDERS.values()]
     components = {path.name for path in (overlays.FOLDER / "components").iterdir()}
     assert {each for each in components if any(f"components/{each}\n" in text for text in texts)} == components

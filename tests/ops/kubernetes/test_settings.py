@@ -75,6 +75,24 @@ def test_ports_are_those_of_the_settings(overlay: str, name: str, read: Any) -> 
 
 
 @servers
+def test_gateways_and_meshes_are_told_http2_in_the_clear_only_where_it_is(overlay: str, name: str, read: Any) -> None:
+    services = [each["spec"] for each in overlays.build(overlay).all("Service")]
+    mine = [each for each in services if each["selector"] == {"app.kubernetes.io/name": name}]
+    said = {port.get("appProtocol") for each in mine for port in each["ports"]}
+    assert said == ({None} if read(overlay, name).tls_cert_file else {"kubernetes.io/h2c"})
+
+
+@pytest.mark.parametrize("overlay", overlays.NAMES)
+def test_a_route_leads_to_what_every_gateway_can_call(overlay: str) -> None:
+    """The APIs for a certificate that a Gateway shows to what is behind it are not the same everywhere."""
+    built = overlays.build(overlay)
+    for rule in (rule for route in built.all("GRPCRoute") for rule in route["spec"]["rules"]):
+        for backend in rule["backendRefs"]:
+            (port,) = built.one("Service", backend["name"])["spec"]["ports"]
+            assert (port["port"], port.get("appProtocol")) == (backend["port"], "kubernetes.io/h2c")
+
+
+@servers
 def test_probes_ask_what_the_server_answers(overlay: str, name: str, read: Any) -> None:
     _, _, container = find(overlay, name)
     settings = read(overlay, name)

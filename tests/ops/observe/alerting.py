@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from deploy.local.program import Program
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "alertmanager" / "alertmanager.yml"
 _WAIT_S = 30.0
+
+Labels = dict[str, str]
 
 
 class Inbox:
@@ -61,6 +64,23 @@ async def alertmanager(folder: Path) -> AsyncIterator[tuple[str, Inbox]]:
         )
         async with Program(command, folder / "alertmanager.log", f"http://127.0.0.1:{port}/-/ready"):
             yield f"127.0.0.1:{port}", inbox
+
+
+async def raised(address: str, *alerts: Labels) -> None:
+    """Tell the Alertmanager at `address` of alerts that fire."""
+    await asyncio.to_thread(_asked, address, json.dumps([{"labels": each} for each in alerts]).encode())
+
+
+async def inhibited(address: str) -> list[Labels]:
+    """Return the alerts that others keep from being sent."""
+    alerts = await asyncio.to_thread(_asked, address)
+    return [each["labels"] for each in alerts if each["status"]["inhibitedBy"]]
+
+
+def _asked(address: str, alerts: bytes | None = None) -> Any:
+    request = urllib.request.Request(f"http://{address}/api/v2/alerts", alerts, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.loads(reply.read() or "null")
 
 
 def _configured(folder: Path, receivers: str) -> Path:

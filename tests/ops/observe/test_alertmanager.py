@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -12,7 +13,7 @@ from deploy.local.ports import unused
 from deploy.local.studio import Process
 from deploy.prometheus.server import Prometheus
 from servekit.model_metrics import ModelMetrics
-from tests.ops.observe.alerting import Inbox, alertmanager
+from tests.ops.observe.alerting import Inbox, alertmanager, inhibited, raised
 
 ROOT = Path(__file__).parents[3]
 
@@ -70,3 +71,34 @@ async def test_what_can_wait_for_the_morning_becomes_a_ticket(on_call: OnCall) -
     assert message["receiver"] == "tickets"
     assert alert["annotations"]["summary"] == "xtts found no room on the device of voice-0 (work)"
     assert "AtelierOutOfMemory" in (ROOT / alert["annotations"]["runbook_url"]).read_text(encoding="utf-8")
+
+
+COMPLAINTS = {
+    "prompts are not screened": {"alertname": "AtelierRewriteLlmDown"},
+    "imagegen cannot be used": {"alertname": "AtelierBackendDown", "backend": "imagegen-0"},
+    "voice cannot be used": {"alertname": "AtelierBackendDown", "backend": "voice-1"},
+    "imagegen is on the CPU": {"alertname": "AtelierDeviceFellBack", "job": "imagegen"},
+    "voice is on the CPU": {"alertname": "AtelierDeviceFellBack", "job": "voice"},
+}
+
+
+@pytest.mark.parametrize(
+    ("job", "explained"),
+    [
+        ("router", set()),
+        ("imagegen", {"imagegen cannot be used", "imagegen is on the CPU"}),
+        ("voice", {"voice cannot be used", "voice is on the CPU"}),
+        ("rewrite_llm", {"prompts are not screened"}),
+        ("rewrite-llm", {"prompts are not screened"}),
+    ],
+)
+async def test_a_service_that_is_gone_explains_its_own_absence_and_nothing_else(
+    job: str, explained: set[str], tmp_path: Path
+) -> None:
+    common = {"namespace": "a", "severity": "page"}
+    async with alertmanager(tmp_path) as (address, inbox):
+        await raised(address, common | {"alertname": "AtelierServiceDown", "job": job})
+        await inbox.told("/page", "AtelierServiceDown", "firing")
+        await raised(address, *(common | each for each in COMPLAINTS.values()))
+        silent = await inhibited(address)
+    assert {name for name, labels in COMPLAINTS.items() if common | labels in silent} == explained

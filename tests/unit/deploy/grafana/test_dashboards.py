@@ -1,5 +1,6 @@
 """The dashboards as code: fresh, complete, and about metrics that exist."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,16 @@ def test_every_metric_is_looked_at_or_need_not_be() -> None:
 
 def test_the_files_are_fresh() -> None:
     assert {path: path.read_text() for path in files()} == files()
+
+
+def test_all_is_all_that_is_ours_and_not_the_whole_cluster() -> None:
+    """Without a value for "All", Grafana puts in the values that it found."""
+    for text in files().values():
+        chosen = [each for each in json.loads(text)["templating"]["list"] if each["type"] == "query"]
+        assert [each["name"] for each in chosen] == ["namespace", "pod"]
+        for each in chosen:
+            assert each["includeAll"] and "allValue" not in each
+            assert "servekit_build_info" in each["query"]["query"]
 
 
 def test_every_panel_has_a_unit_and_every_question_is_one() -> None:
