@@ -19,7 +19,9 @@ class VoiceMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self.first_audio_seconds = self._histogram(
-            "voice_first_audio_seconds", "Seconds from the request to its first audio, waiting included.", _SECONDS
+            "voice_first_audio_seconds",
+            "Seconds from the request to its first audio, the wait in the queue included and that for its text not.",
+            _SECONDS,
         )
         self.real_time_factor = self._histogram(
             "voice_real_time_factor", "Seconds of work per second of audio.", _FACTORS
@@ -34,7 +36,7 @@ class VoiceMetrics:
         self.stage_seconds = Labelled(
             Histogram(
                 "voice_stage_seconds",
-                "Seconds by stage of a request.",
+                "Seconds by stage of a request; of speaking those of work, without waiting for text or reader.",
                 ("model", "stage"),
                 registry=registry,
                 buckets=_SECONDS,

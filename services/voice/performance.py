@@ -100,6 +100,8 @@ class Performance:
         self.attempts = 1
         self.audio_bytes = 0
         self.first_audio_s = 0.0
+        self.delay_s = 0.0
+        """`first_audio_s` less the seconds in which the caller's text was waited for."""
 
     @property
     def underruns(self) -> int:
@@ -286,7 +288,9 @@ class Performance:
         data = await in_thread(self._codecs, step) if self._chain.slow else step()
         if not data:
             return
-        self.first_audio_s = self.first_audio_s or self._watch.total_s
+        if not self.audio_bytes:
+            self.first_audio_s = self._watch.total_s
+            self.delay_s = self.first_audio_s - self._watch.text_s
         await self._put(Audio(data, self.audio_bytes))
         self.audio_bytes += len(data)
 

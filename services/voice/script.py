@@ -29,7 +29,7 @@ class Passage:
 class Script:
     """The passages of a text. One part of it is read ahead, and cut only as far as passages are asked for.
 
-    To be created on the event loop; `watch` is paused while the text is waited for.
+    To be created on the event loop; `watch` is told while the text is waited for.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Script:
         while not self._next_at_hand():
             if self._ended:
                 return False
-            with self._watch.paused():
+            with self._watch.awaiting_text():
                 await asyncio.wait([self._coming])
             self._open(self._coming.result())
         return True

@@ -13,6 +13,7 @@ class Stopwatch:
         self._clock = clock
         self._began = clock.monotonic()
         self._paused_s = 0.0
+        self._text_s = 0.0
 
     @property
     def total_s(self) -> float:
@@ -24,14 +25,29 @@ class Stopwatch:
         """Seconds of work."""
         return self.total_s - self._paused_s
 
+    @property
+    def text_s(self) -> float:
+        """Seconds spent waiting for text."""
+        return self._text_s
+
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not count the block as work: it waits for text, or for a slow reader."""
+        """Do not count the block as work: it waits for others, such as a slow reader."""
         began = self._clock.monotonic()
         try:
             yield
         finally:
             self._paused_s += self._clock.monotonic() - began
+
+    @contextmanager
+    def awaiting_text(self) -> Iterator[None]:
+        """Do not count the block as work, but in `text_s`: it waits for what the caller has yet to write."""
+        began = self.total_s
+        try:
+            with self.paused():
+                yield
+        finally:
+            self._text_s += self.total_s - began
 
 
 class Playback:

@@ -147,8 +147,8 @@ class Synthesize:
         finally:  # what was spoken counts, also when the caller hangs up in its midst
             summary = _summary(order, performance, chain.seconds, watch, turns, adjustments)
             if turns.begun_s is not None:
-                self._took(order.model, "speak", watch.total_s - turns.begun_s)
-                self._observe(summary, performance.underruns)
+                self._took(order.model, "speak", summary.work_s, lasted_s=watch.total_s - turns.begun_s)
+                self._observe(summary, performance)
         outbox.post(summary)
 
     def _performance(
@@ -178,20 +178,20 @@ class Synthesize:
             seed=order.seed if order.seed is not None else secrets.randbelow(SEEDS),
         )
 
-    def _took(self, model: str, stage: str, seconds: float) -> None:
-        """Note a stage that ends now."""
+    def _took(self, model: str, stage: str, seconds: float, *, lasted_s: float | None = None) -> None:
+        """Note a stage that ends now; `lasted_s` is how long ago it began, if it also waited for others."""
         now = self._clock.monotonic()
         self._metrics.stage_seconds.labels(model, stage).observe(seconds, tracing.exemplar())
-        tracing.record(stage, now - seconds, now, model=model)
+        tracing.record(stage, now - (seconds if lasted_s is None else lasted_s), now, model=model)
 
-    def _observe(self, summary: Summary, underruns: int) -> None:
+    def _observe(self, summary: Summary, performance: Performance) -> None:
         metrics, model = self._metrics, summary.model
         metrics.characters.labels(model).inc(summary.characters)
         metrics.sentences.labels(model).inc(summary.sentences)
         metrics.audio_seconds.labels(model).inc(summary.audio_s)
-        metrics.underruns.labels(model).inc(underruns)
+        metrics.underruns.labels(model).inc(performance.underruns)
         if summary.audio_s:
-            metrics.first_audio_seconds.labels(model).observe(summary.first_audio_s, tracing.exemplar())
+            metrics.first_audio_seconds.labels(model).observe(performance.delay_s, tracing.exemplar())
             metrics.real_time_factor.labels(model).observe(summary.work_s / summary.audio_s)
 
 

@@ -9,13 +9,14 @@ from prometheus_client import CollectorRegistry
 
 from atelier.models.v1 import model_service_pb2
 from atelier.models.v1.model_service_pb2_grpc import ModelServiceStub
+from atelier.voice.v1 import voice_service_pb2 as wire
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from servekit.app import App
 from servekit.testing import local, serve
 from services.voice.bootstrap import build
 from services.voice.settings import VoiceSettings
 from tests.contract.services.voice.piper_voices import make_voice
-from tests.integration.services.voice.client import heard, request, until, until_idle
+from tests.integration.services.voice.client import config, heard, request, until, until_idle
 from tests.integration.services.voice.test_piper import ROW
 
 TEXT = "Good evening. It is late."
@@ -53,12 +54,25 @@ async def test_speech_is_measured(app: App, channel: grpc.aio.Channel) -> None:
     found = await heard(VoiceServiceStub(channel).Synthesize(request(TEXT)))
     for histogram in ("voice_first_audio_seconds", "voice_real_time_factor", "voice_queue_wait_seconds"):
         assert read(f"{histogram}_count", model="espeak") == 1, histogram
-    assert read("voice_first_audio_seconds_sum", model="espeak") == pytest.approx(found.summary.first_audio_seconds)
+    assert 0 < read("voice_first_audio_seconds_sum", model="espeak") <= found.summary.first_audio_seconds
     assert read("voice_real_time_factor_sum", model="espeak") == pytest.approx(found.summary.real_time_factor)
     assert read("voice_characters_total", model="espeak") == len(TEXT)
     assert read("voice_sentences_total", model="espeak") == 2
     assert read("voice_audio_seconds_total", model="espeak") == pytest.approx(found.summary.audio_seconds)
     assert read("voice_underruns_total", model="espeak") == 0
+
+
+async def test_waiting_for_text_is_not_speaking(app: App, channel: grpc.aio.Channel) -> None:
+    """The seconds of a stage are those that the caller is told."""
+    call = VoiceServiceStub(channel).SynthesizeStream()
+    await call.write(wire.SynthesizeStreamRequest(config=config()))
+    await call.write(wire.SynthesizeStreamRequest(text=TEXT))
+    events = aiter(call)
+    await until(events, "chunk")
+    await call.done_writing()
+    told = {each.stage: each.seconds for each in (await until(events, "summary")).summary.stages}
+    measured = Gauges(app)("voice_stage_seconds_sum", model="espeak", stage="speak")
+    assert measured == pytest.approx(told["speak"])
 
 
 async def test_a_fallback_is_counted_with_its_cause(app: App, channel: grpc.aio.Channel) -> None:

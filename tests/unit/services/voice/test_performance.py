@@ -407,6 +407,30 @@ async def test_while_text_is_waited_for_others_may_speak() -> None:
     assert [each.text for each in engine.heard] == ["One. ", "Two."]
 
 
+async def test_the_delay_of_the_first_audio_is_not_that_of_its_text() -> None:
+    more, clock = asyncio.Event(), ManualClock()
+
+    class Slow(ScriptedEngine):
+        async def speak(self, utterance: Utterance) -> AsyncGenerator[Piece, None]:
+            clock.advance(0.25)
+            async for piece in super().speak(utterance):
+                yield piece
+
+    async def dictated() -> AsyncIterator[TextPart]:
+        yield "On"
+        await more.wait()
+        yield "e. Two."
+
+    stage = Stage(rungs(Slow([tone(0.1)])), clock=clock)
+    work = asyncio.create_task(stage.performance.run(dictated()))
+    assert await stage.outbox.take() == HEADER
+    await until_free(stage)
+    clock.advance(3)
+    more.set()
+    await work
+    assert (stage.performance.first_audio_s, stage.performance.delay_s) == (3.25, 0.25)
+
+
 async def test_the_header_does_not_wait_for_text() -> None:
     async def silent() -> AsyncIterator[TextPart]:
         await asyncio.Event().wait()
