@@ -166,7 +166,7 @@ class Batcher:
         if entry.token.cancelled:
             return Cancelled()
         if entry.deadline is not None and self._clock() > entry.deadline:
-            return DeadlineExceeded(f"the deadline passed after {entry.reported} of {entry.job.steps} steps")
+            return DeadlineExceeded(f"the deadline passed after {entry.reported} of {entry.job.taken} steps")
         return None
 
     def _check(self, *entries: Entry) -> None:

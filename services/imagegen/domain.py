@@ -13,6 +13,8 @@ MAX_SEED = 2**63 - 1
 """The largest seed."""
 MOST_ROWS = 2
 """Rows of a forward pass that one picture takes at most: prompt and negative prompt."""
+SECOND_ORDER = frozenset({"heun", "flow_heun"})
+"""Schedulers that go there and back: they take every step but the last twice."""
 
 Pixels = NDArray[np.uint8]
 """A picture, shape (height, width, 3), sRGB."""
@@ -167,7 +169,8 @@ class Job:
     @property
     def taken(self) -> int:
         """Steps that are taken: one that starts from a picture leaves out the first ones. Engines may round up."""
-        return self.steps if self.source is None else max(1, int(self.steps * self.source.strength))
+        steps = self.steps if self.source is None else max(1, int(self.steps * self.source.strength))
+        return 2 * steps - 1 if self.scheduler in SECOND_ORDER else steps
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,14 @@ def _opened(data: bytes) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError("must be a whole PNG, JPEG or WebP file") from error
-    return _upright(image)
+    return _in_8_bits(_upright(image))
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Return greys of 16 bits in 8: converting them, Pillow would cut off what is more than 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray(((np.asarray(image, np.uint32) + 128) // 257).astype(np.uint8))
 
 
 def _upright(image: Image.Image) -> Image.Image:

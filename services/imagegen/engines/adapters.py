@@ -1,6 +1,7 @@
 """LoRA adapters on shared weights: loaded when first asked for, switched between batches."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ class Wardrobe:
     def _load(self, adapter_id: str) -> str:
         name = self._loaded.pop(adapter_id, None)
         if name is None:
-            name = adapter_id.replace(".", "_")
+            name = adapter_id.replace(".", ":")  # torch has no dots in names, and ids have no colons
             path = self._path_of(adapter_id)
             try:
-                self._pipeline.load_lora_weights(path, adapter_name=name, use_safetensors=True)
+                self._add(path, name)
             except torch.OutOfMemoryError:
                 raise
             except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -53,6 +54,15 @@ class Wardrobe:
                 ) from error
         self._loaded[adapter_id] = name
         return name
+
+    def _add(self, path: Path, name: str) -> None:
+        """Load an adapter wholly or not at all: the library puts it into one network after the other, in effect."""
+        try:
+            self._pipeline.load_lora_weights(path, adapter_name=name, use_safetensors=True)
+        except BaseException:
+            with suppress(Exception):  # what went wrong first is what to tell
+                self._pipeline.delete_adapters(name)
+            raise
 
     def _drop_beyond_limit(self, worn: tuple[AdapterChoice, ...]) -> None:
         in_use = {each.id for each in worn}

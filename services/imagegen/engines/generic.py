@@ -89,7 +89,7 @@ class GenericEngine:
 
     def prepare(self, job: Job) -> GenericState:
         """Note the job; the pipeline itself encodes and draws."""
-        return GenericState(job=job, total=job.steps, prompt_tokens=self._count_tokens(job.prompt))
+        return GenericState(job=job, total=job.taken, prompt_tokens=self._count_tokens(job.prompt))
 
     def prepare_all(self, jobs: Sequence[Job]) -> list[GenericState]:
         """Note the jobs."""

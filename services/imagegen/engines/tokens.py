@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from servekit.errors import ModelUnavailable
 from services.imagegen.catalog import Catalog, ModelRow
 from services.imagegen.engines.weights import WeightStore
 
 _NAME = "tokenizer"
 """What the names of a pipeline's tokenizers begin with."""
+_NONE = (ModelUnavailable, OSError, ValueError, KeyError, AttributeError, ImportError)
+"""What is raised for a tokenizer whose files are missing, damaged or of no known kind."""
 
 
 def token_counter(pipeline: Any) -> Callable[[str], int]:
@@ -40,23 +43,27 @@ class Tokenizers:
 
     def _count(self, row: ModelRow, prompt: str) -> int:
         if row.id not in self._counters:
-            root = self._store.local(row)
-            if root is None:
-                return 0
-            self._counters[row.id] = _counter(self._load(row, root))
+            try:
+                self._counters[row.id] = _counter(self._load(row, self._store.require(row.id, row)))
+            except _NONE:
+                return 0  # for now: files may come yet
         return self._counters[row.id](prompt)
 
     def _load(self, row: ModelRow, root: Path) -> Any:
         """Return the last tokenizer of a model, None if there is none."""
         index = json.loads((root / "model_index.json").read_text(encoding="utf-8"))
-        places = {name: (entry, root / name) for name, entry in index.items() if name.startswith(_NAME) and entry[0]}
+        places = {name: (entry, root / name) for name, entry in index.items() if _reads(row, name) and entry[0]}
         for name, part in row.components.items():
-            if name.startswith(_NAME) and (folder := self._store.local(part)) is not None:
-                places[name] = (part.cls.split("."), folder)
+            if _reads(row, name):
+                places[name] = (part.cls.split("."), self._store.require(name, part))
         if not places:
             return None
         (library, cls), folder = places[max(places)]
         return getattr(importlib.import_module(library), cls).from_pretrained(folder, local_files_only=True)
+
+
+def _reads(row: ModelRow, name: str) -> bool:
+    return name.startswith(_NAME) and name not in row.without
 
 
 def _counter(tokenizer: Any) -> Callable[[str], int]:

@@ -12,7 +12,7 @@ import torch
 
 from servekit.errors import Cancelled, ModelUnavailable
 from services.imagegen.ports import Engine, State
-from tests.contract.services.imagegen import runs
+from tests.contract.services.imagegen import oracle, runs
 from tests.contract.services.imagegen.conftest import Build, Load
 from tests.unit.services.imagegen import rows
 
@@ -65,6 +65,30 @@ def test_every_step_is_counted(build: Build, base: dict[str, Any]) -> None:
         seen.append(state.done)
 
     assert (sorted(set(seen)), state.total) == ([1, 2, 3, 4], 4)
+
+
+@pytest.mark.parametrize(
+    ("base", "scheduler"),
+    [(base, scheduler) for base in (rows.SDXL, rows.SD3, rows.GENERIC) for scheduler in base["schedulers"]],
+    ids=lambda value: value if isinstance(value, str) else value["family"],
+)
+def test_a_job_tells_how_many_steps_a_scheduler_takes(build: Build, base: dict[str, Any], scheduler: str) -> None:
+    engine, job, seen = build(base), runs.job(steps=4, scheduler=scheduler), set[int]()
+    state = engine.prepare(job)
+    while state.done < state.total:
+        engine.step([state], lambda each: seen.add(each.done))
+        seen.add(state.done)
+
+    assert sorted(seen) == list(range(1, job.taken + 1))
+
+
+@pytest.mark.parametrize(("base", "scheduler"), [(rows.SDXL, "heun"), (rows.SD3, "flow_heun"), (rows.SD3, "")])
+def test_a_job_tells_how_many_steps_are_left_to_a_picture_from_a_picture(
+    build: Build, base: dict[str, Any], scheduler: str
+) -> None:
+    job = runs.job(steps=4, scheduler=scheduler, source=oracle.source(0.5))
+
+    assert build(base).prepare(job).total == job.taken
 
 
 @FAMILIES

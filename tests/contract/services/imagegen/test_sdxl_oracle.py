@@ -161,8 +161,17 @@ def test_an_adapter_does_what_it_does_in_the_library(build: Build, load: Load, m
     assert runs.apart(runs.alone(build(rows.SDXL), job).pixels, expected) == 0
 
 
-def test_a_long_prompt_is_read_in_windows_cut_between_words(build: Build, pipeline: Any) -> None:
-    parts = ["lake " * 18, "lake " * 18, "tree " * 2]  # of 4 tokens each; a window has room for 75
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param(["lake " * 18, "lake " * 18, "tree " * 2], id="words"),  # of 4 tokens each; a window has 75
+        pytest.param(["lake," * 15, "lake," * 15, "tree," * 2], id="punctuation"),  # the comma is the fifth
+        pytest.param(["l" * 75, "l" * 75, "t" * 8], id="characters"),
+    ],
+)
+def test_a_long_prompt_is_read_in_windows_cut_where_it_does_the_least_harm(
+    build: Build, pipeline: Any, parts: list[str]
+) -> None:
     windows = [scheduled(pipeline, "").encode_prompt(part, do_classifier_free_guidance=False) for part in parts]
     tokens, pooled = torch.cat([each[0] for each in windows], dim=1), windows[0][2]
     expected = oracle.picture(
@@ -182,12 +191,16 @@ def test_a_long_prompt_is_read_in_windows_cut_between_words(build: Build, pipeli
     assert runs.apart(pixels, expected) == 0
 
 
-def test_words_past_what_the_row_allows_are_not_read(build: Build) -> None:
-    engine = build(rows.SDXL, max_tokens=100)
-    read = runs.job(prompt="lake " * 24)
-
-    assert (
-        runs.apart(runs.alone(engine, read).pixels, runs.alone(engine, runs.job(prompt="lake " * 24 + "tree")).pixels)
-        == 0
+@pytest.mark.parametrize(
+    ("read", "rest"),
+    [("lake " * 24 + "tr", "ee"), ("lake," * 19 + "tre", "e," * 50), ("l" * 98, "t" * 300)],
+    ids=["words", "punctuation", "characters"],
+)
+def test_a_prompt_is_read_up_to_what_the_row_allows(build: Build, read: str, rest: str) -> None:
+    engine = build(rows.SDXL, max_tokens=100)  # of which 2 are the marks of start and end
+    whole, begun, shorter = (
+        runs.alone(engine, runs.job(prompt=each)).pixels for each in (read + rest, read, read[:-1])
     )
-    assert runs.apart(runs.alone(engine, read).pixels, runs.alone(engine, runs.job(prompt="lake " * 23)).pixels) > 0
+
+    assert runs.apart(whole, begun) == 0
+    assert runs.apart(begun, shorter) > 0

@@ -58,3 +58,26 @@ def test_broken_notes_on_how_it_was_held_are_no_reason_to_refuse_a_photograph() 
     image.save(file, "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
 
     assert read_picture(file.getvalue()).shape == (4, 8, 3)
+
+
+def deep(values: list[int]) -> bytes:
+    """Return a PNG of one row of greys in 16 bits."""
+    data = io.BytesIO()
+    Image.fromarray(np.array([values], np.uint16)).save(data, "PNG")
+    return data.getvalue()
+
+
+def test_greys_of_16_bits_keep_their_brightness() -> None:
+    data = deep([0, 128, 129, 257 * 100, 65535])
+
+    assert read_picture(data)[0].tolist() == [[grey] * 3 for grey in (0, 0, 1, 100, 255)]
+    assert read_mask(data, 5, 1).tolist() == [[0, 0, 1, 100, 255]]
+
+
+def test_greys_of_16_bits_are_turned_as_they_were_held() -> None:
+    image, file = Image.fromarray(np.zeros((4, 8), np.uint16)), io.BytesIO()
+    exif = image.getexif()
+    exif[274] = 6  # orientation: a quarter turn
+    image.save(file, "PNG", exif=exif)
+
+    assert read_picture(file.getvalue()).shape == (8, 4, 3)
