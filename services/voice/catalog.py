@@ -4,15 +4,19 @@ import difflib
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from servekit.residency import UnknownModel
 from services.voice.domain import EngineSpec
 
 SHIPPED = Path(__file__).with_name("catalog.toml")
 _TABLE = "model"
+_Tag = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
+"""A BCP 47 tag, in lower case as requests have it."""
+_PrimaryTag = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[A-Za-z]{2,8}$")]
+_Limit = Annotated[int, Field(ge=20, le=10_000)]
 
 
 class CatalogError(ValueError):
@@ -40,11 +44,11 @@ class ModelRow(BaseModel):
     """True for the engine that is taken when nothing speaks for another."""
     default_voice: str
     """Voice for requests that name neither voice nor language."""
-    default_voices: dict[str, str] = {}
+    default_voices: dict[_Tag, str] = {}
     """Voice by BCP 47 tag, where the engine's own choice is to be overruled."""
-    max_characters: int = Field(ge=20, le=10_000)
+    max_characters: _Limit
     """Characters the engine takes at once."""
-    max_characters_by_language: dict[str, int] = {}
+    max_characters_by_language: dict[_PrimaryTag, _Limit] = {}
     """The same by primary language tag, where it differs."""
     fallback: str = ""
     """Engine that takes over when this one's output is unusable."""

@@ -203,18 +203,19 @@ def _summary(
     turns: Turns,
     adjustments: tuple[Adjustment, ...],
 ) -> Summary:
+    work_s = watch.work_s
     return Summary(
         model=order.model,
         voice=order.voice.id,
         audio_s=audio_s,
         first_audio_s=performance.first_audio_s,
         total_s=watch.total_s,
-        work_s=watch.work_s,
+        work_s=work_s,
         characters=performance.characters,
         sentences=performance.sentences,
         attempts=performance.attempts,
         audio_bytes=performance.audio_bytes,
-        stages=(("queue", turns.queued_s), ("load", turns.load_s), ("speak", watch.work_s)),
+        stages=(("queue", turns.queued_s), ("load", turns.load_s), ("speak", work_s)),
         adjustments=adjustments + performance.adjustments,
     )
 

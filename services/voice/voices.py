@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 
 from servekit.errors import ModelUnavailable, Violation
-from services.voice.catalog import Catalog, CatalogError
+from services.voice.catalog import Catalog, CatalogError, ModelRow
 from services.voice.domain import Roster, UnknownVoice, Voice
 
 MOST_NAMED = 12
@@ -20,11 +20,9 @@ class VoiceBook:
         self._voices: dict[str, Voice] = {}
 
     def add(self, model: str, roster: Roster) -> None:
-        """Add the voices of a model. Raises `CatalogError` if its row's default voice is none of them."""
-        wanted, known = self._catalog.get(model).default_voice, [voice.id for voice in roster.voices]
-        if known and wanted not in known:
-            nearest = difflib.get_close_matches(wanted, known, n=3, cutoff=0) or known[:3]
-            raise CatalogError(f"{model}: default_voice: no voice {wanted!r}; nearest are {', '.join(nearest)}")
+        """Add the voices of a model. Raises `CatalogError` with each default of its row that is none of them."""
+        if mistakes := list(_unknown_defaults(self._catalog.get(model), [voice.id for voice in roster.voices])):
+            raise CatalogError("\n".join(mistakes))
         self._rosters[model] = roster
         self._voices |= {voice.id: voice for voice in roster.voices}
 
@@ -97,6 +95,16 @@ def speaks(voice: Voice, tag: str) -> bool:
 def is_spoken(tag: str, languages: Iterable[str]) -> bool:
     """Tell whether a BCP 47 tag, or a wider or narrower form of it, is among `languages` (all in lower case)."""
     return any(tag == own or tag.startswith(f"{own}-") or own.startswith(f"{tag}-") for own in languages)
+
+
+def _unknown_defaults(row: ModelRow, known: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with the defaults of a row. Where no voice is known in advance, any may come to be."""
+    wanted = {"default_voice": row.default_voice}
+    wanted |= {f"default_voices.{tag}": voice for tag, voice in row.default_voices.items()}
+    for field, voice in wanted.items():
+        if known and voice not in known:
+            nearest = difflib.get_close_matches(voice, known, n=3, cutoff=0) or known[:3]
+            yield f"{row.id}: {field}: no voice {voice!r}; nearest are {', '.join(nearest)}"
 
 
 def _contradictions(voice: Voice, model: str, language: str) -> Iterator[Violation]:

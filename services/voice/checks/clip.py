@@ -12,6 +12,10 @@ from services.voice.domain import Clip, Samples
 
 MIN_S, MAX_S = 3.0, 30.0
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
+_KINDS_OF_WAV = ("WAVEX", "RF64")
+"""What libsndfile calls a WAV with an extensible header, or one of 64-bit lengths."""
+_NO_LENGTH = 2**63 - 1
+"""Frames that libsndfile tells for a file that does not say how many it has."""
 MAX_CHANNELS = 2
 MIN_RATE_HZ, MAX_RATE_HZ = 8000, 192_000
 
@@ -27,10 +31,18 @@ SWING_DB = 6.0
 """Levels of speech rise and fall by more than this with its syllables; those of a hum do not."""
 
 
+class _File(soundfile.SoundFile):  # type: ignore[misc]
+    """Read from its beginning only, for libsndfile cannot seek in a FLAC file that does not tell its length."""
+
+    def seekable(self) -> bool:
+        """Say no, so that the place after what was read is not looked for."""
+        return False
+
+
 def read(data: bytes) -> Clip:
     """Return a file's audio, mixed to mono. Raises `InvalidRequest` with what is wrong with it."""
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _File(io.BytesIO(data)) as file:
             if violations := list(_format_faults(file)):
                 raise InvalidRequest(violations)
             rate = int(file.samplerate)
@@ -43,20 +55,22 @@ def read(data: bytes) -> Clip:
 
 
 def _format_faults(file: soundfile.SoundFile) -> Iterator[Violation]:
-    if file.format not in FORMATS:
+    if file.format not in (*FORMATS, *_KINDS_OF_WAV):
         yield Violation("clip", f"is a {file.format} file; accepted are {_listing()}")
     if file.channels > MAX_CHANNELS:
         yield Violation("clip", f"has {file.channels} channels; mono and stereo are accepted")
     if not MIN_RATE_HZ <= file.samplerate <= MAX_RATE_HZ:
         accepted = f"{MIN_RATE_HZ} to {MAX_RATE_HZ} are accepted"
         yield Violation("clip", f"has {file.samplerate} samples a second; {accepted}")
-    if not MIN_S <= (seconds := file.frames / file.samplerate) <= MAX_S:
+    if file.frames != _NO_LENGTH and not MIN_S <= (seconds := file.frames / file.samplerate) <= MAX_S:
         yield Violation("clip", f"lasts {seconds:.2f} s; {MIN_S:g} to {MAX_S:g} s are accepted")
 
 
 def _content_faults(samples: Samples, rate: int) -> Iterator[Violation]:
     if len(samples) < MIN_S * rate:
         yield Violation("clip", f"breaks off after {len(samples) / rate:.2f} s; at least {MIN_S:g} s are needed")
+    elif len(samples) > MAX_S * rate:
+        yield Violation("clip", f"lasts more than {MAX_S:g} s; {MIN_S:g} to {MAX_S:g} s are accepted")
     elif not np.isfinite(samples).all():
         yield Violation("clip", "has samples that are not finite numbers")
     elif fault := _speech_fault(samples, rate):

@@ -32,6 +32,8 @@ class SpeechProcess:
         self._writer = writer
         self._speaking = False
         self._in_order = True
+        self._header: tuple[bytes, int] | None = None
+        """Kind and length of the frame whose payload is yet to be read: the reading may have been cancelled there."""
 
     @classmethod
     async def start(cls, name: str, module: str, *arguments: str) -> tuple["SpeechProcess", bytes]:
@@ -125,12 +127,16 @@ class SpeechProcess:
 
     async def _next_frame(self) -> Frame:
         try:
-            kind, length = frames.HEADER.unpack(await self._reader.readexactly(frames.HEADER.size))
-            return kind, await self._reader.readexactly(length) if length else b""
+            if self._header is None:
+                self._header = frames.HEADER.unpack(await self._reader.readexactly(frames.HEADER.size))
+            kind, length = self._header
+            payload = await self._reader.readexactly(length) if length else b""
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             self.kill()
             gone = f"process {self.pid} of {self._name} is gone, exit status {self._process.returncode}"
             raise EngineFailure(gone) from error
+        self._header = None
+        return kind, payload
 
 
 def _spawn(channel: socket.socket, module: str, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":

@@ -21,6 +21,7 @@ class Language:
     may_end: frozenset[str] = frozenset()
     ordinals: bool = False
     expand: Mapping[str, str] = field(default_factory=dict)
+    reads: str = ""
 
 
 class Languages:
@@ -49,6 +50,7 @@ def _language(common: Mapping[str, Any], own: Mapping[str, Any]) -> Language:
         may_end=(frozenset(common["may_end"]) - own_never) | own_may_end,
         ordinals=own.get("ordinals", False),
         expand=own.get("expand", {}),
+        reads=own.get("reads", ""),
     )
 
 

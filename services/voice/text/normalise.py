@@ -1,7 +1,8 @@
 """Makes text speakable, lightly, and remembers where each character came from.
 
 Engines read numbers, units and symbols of their language by themselves. What they stumble over is removed or spelled
-out here: invisible characters, markup of chat texts, the scheme of addresses, decomposed letters, abbreviations.
+out here: invisible characters, markup of chat texts, the scheme of addresses, decomposed letters, abbreviations, digits
+and letters of other widths, scripts and frames.
 """
 
 import re
@@ -22,6 +23,16 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"!{2,}", "!"),
     (r"\?{2,}", "?"),
 )
+
+_PLAIN = (
+    r"[^\D0-9]"  # digits of other scripts and widths
+    r"|[\u2460-\u249b\u24ea-\u24ff\u2776-\u2793\u3220-\u3229\u3248-\u325f\u3280-\u3289\u32b1-\u32bf]"  # ① ⑴ ❶ ㊀
+    r"|[\u00be\u2150-\u2152\u2155-\u215e]"  # the fractions that engines do not read
+    r"|[\uff21-\uff3a\uff41-\uff5a\uff03-\uff06\uff0b\uff1d\uff20\uffe0\uffe1\uffe5\uffe6]"  # Ａ ａ ＃ ％ ＋ ￥
+    r"|(?<=\d)[\uff0c-\uff0f\uff1a](?=\d)"  # ，－．／： in a number; elsewhere they are pauses, which engines know
+)
+"""Characters that are read by their ASCII form."""
+_FRACTION_SLASH = "\u2044"
 
 Stretch = tuple[str, int, int, bool]
 """What is read, where what it stands for begins and ends, and whether it is unchanged."""
@@ -62,7 +73,9 @@ class Normaliser:
 
     def __init__(self, language: Language) -> None:
         self._expand = language.expand
+        self._reads = language.reads
         parts = [f"(?P<rule{number}>{pattern})" for number, (pattern, _) in enumerate(_RULES)]
+        parts.append(f"(?P<plain>{_PLAIN})")
         parts.append(r"(?P<letters>\w[\u0300-\u036f]+)")
         if language.expand:
             longest_first = sorted(language.expand, key=len, reverse=True)
@@ -83,11 +96,23 @@ class Normaliser:
 
     def _replaced(self, match: re.Match[str]) -> str:
         name = match.lastgroup or ""
+        if name == "plain":
+            return match.group() if match.group() in self._reads else _plain(match.group())
         if name == "letters":
             return unicodedata.normalize("NFC", match.group())
         if name == "expand":
             return self._expand[match.group()]
         return _RULES[int(name.removeprefix("rule"))][1]
+
+
+def _plain(character: str) -> str:
+    """Return the ASCII form. A number that is one character keeps apart from those beside it."""
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    form, number = unicodedata.normalize("NFKC", character), unicodedata.numeric(character, None)
+    if number is None:
+        return form
+    return f" {int(number)} " if number.is_integer() else f" {form.replace(_FRACTION_SLASH, '/')} "
 
 
 def joined(stretches: Iterable[Stretch], length: int) -> Normalised:

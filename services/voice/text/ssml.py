@@ -1,11 +1,13 @@
-"""SSML: may a document be handed to an engine, what does it say, and are its pauses of a length that may be?"""
+"""SSML: may a document be handed to an engine, what does it say, and how is it written for the engine?"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from xml.parsers import expat
 
 from services.voice.domain import Adjustment
+from services.voice.text import markup
 from services.voice.text.normalise import Normalised, Stretch, joined
 from services.voice.text.speakable import NOTHING_TO_SPEAK, is_speakable
 
@@ -14,44 +16,69 @@ MAX_BREAK_S = 10
 MAX_BREAKS_S = 300
 """Seconds that all of a document last at most: silence costs whoever asks for it nothing."""
 
-_BREAK_TIME = re.compile(r"""<break(?=\s)[^<>]*?\stime\s*=\s*["'](?P<time>[^"'<>]*)""", re.IGNORECASE)
 _DURATION = re.compile(r"\s*\+?(?P<number>[0-9]*\.?[0-9]+)\s*(?P<seconds>s?)", re.IGNORECASE)
-_WHOLE = re.compile(r"[0-9]+(?:s|ms)?", re.IGNORECASE)
-"""The durations that every engine understands; espeak stops reading at a point or a space."""
+_SPECIAL = re.compile("([&<])")
 _MOST_QUOTED = 32
 
 
 class _Reader:
-    """Reads a document. Nothing is fetched or expanded."""
+    """Reads a document and writes it anew. Nothing is fetched or expanded."""
 
     def __init__(self, text: str) -> None:
-        """Raise `ValueError` or `ExpatError` if the text is no document."""
+        """Raise `ExpatError` if the text is no document, `ValueError` if it has what no document may have."""
         self.root = ""
+        self.shortened: list[tuple[str, int]] = []
+        """The durations that were too long, and the milliseconds that they got."""
+        self._left_ms = MAX_BREAKS_S * 1000
         self._depth = 0
         self._replaced: int | None = None
-        """How deep the `<sub>` stands whose text is not said, because its alias is."""
+        """How deep the element stands that something else is said instead of."""
         self._said: list[str] = []
-        parser = expat.ParserCreate()
-        parser.StartElementHandler = self._begin
-        parser.EndElementHandler = self._end
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.CharacterDataHandler = self._text
-        parser.Parse(text, True)
+        self._data = text.encode()
+        self._written: list[tuple[int, str | None]] = [(0, "")]
+        """What is written instead of the bytes from a place on, up to the next place; None if they stay as they are."""
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._begin
+        self._parser.EndElementHandler = self._end
+        self._parser.StartDoctypeDeclHandler = self._doctype
+        self._parser.CharacterDataHandler = self._text
+        self._parser.DefaultHandler = self._leave_out
+        self._parser.Parse(text, True)
 
     @property
     def said(self) -> str:
         """The text without markup and without the white space that lays it out."""
         return " ".join("".join(self._said).split())
 
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield what is written, with what of the text it stands for."""
+        done = 0
+        for (start, piece), (end, _) in pairwise((*self._written, (len(self._data), ""))):
+            source = self._data[start:end].decode()
+            yield source if piece is None else piece, done, done + len(source), piece is None
+            done += len(source)
+
     def _begin(self, name: str, attributes: dict[str, str]) -> None:
         self.root = self.root or name
         self._depth += 1
-        if self._replaced is None and name == "sub" and "alias" in attributes:
-            self._said.append(attributes["alias"])
-            self._replaced = self._depth
+        element = name.lower()
+        if element == "audio":
+            wanted = f"must not have <audio>: no recording is played; acted on are {', '.join(markup.ELEMENTS)}"
+            raise ValueError(wanted)
+        if self._replaced is not None:
+            return
+        instead = _said_instead(element, attributes)
+        if instead is None:
+            self._write(markup.opening(element, self._values(element, attributes)))
+            return
+        self._said.append(instead)
+        self._write(f" {markup.escaped(instead)} ")
+        self._replaced = self._depth
 
-    def _end(self, _: str) -> None:
-        if self._replaced == self._depth:
+    def _end(self, name: str) -> None:
+        if self._replaced is None:
+            self._write(markup.closing(name.lower()))
+        elif self._replaced == self._depth:
             self._replaced = None
         self._depth -= 1
 
@@ -59,16 +86,52 @@ class _Reader:
         raise ValueError("must not have a document type")
 
     def _text(self, text: str) -> None:
+        if self._replaced is not None:
+            return
+        self._said.append(text)
+        at = self._parser.CurrentByteIndex
+        for piece in filter(None, _SPECIAL.split(text)):
+            data = piece.encode()
+            if piece in "&<" or not self._data.startswith(data, at):
+                self._written.append((at, markup.escaped(piece)))
+            elif self._written[-1][1] is not None:
+                self._written.append((at, None))
+            at += len(data)
+
+    def _leave_out(self, _: str) -> None:
+        """Comments, processing instructions, and the marks where CDATA begins and ends."""
         if self._replaced is None:
-            self._said.append(text)
+            self._write("")
+
+    def _write(self, piece: str) -> None:
+        """Write instead of what begins where the parser is."""
+        self._written.append((self._parser.CurrentByteIndex, piece))
+
+    def _values(self, element: str, attributes: Mapping[str, str]) -> dict[str, str]:
+        values = {name: value.strip() for name, value in attributes.items()}
+        time = values.get("time", "")
+        if element == "break" and (wanted := _milliseconds(time)) is not None:
+            values["time"] = f"{self._granted(time, wanted)}ms"
+        return values
+
+    def _granted(self, time: str, wanted: float) -> int:
+        """Return the milliseconds that a break gets."""
+        most = min(MAX_BREAK_S * 1000, self._left_ms)
+        used = round(min(wanted, most))
+        self._left_ms -= used
+        if wanted > most:
+            self.shortened.append((time, used))
+        return used
 
 
 def fault(text: str) -> str:
     """Return what is wrong with an SSML document, empty if nothing is."""
     try:
         reader = _Reader(text)
-    except (expat.ExpatError, ValueError) as error:
+    except expat.ExpatError as error:
         return f"is not well-formed SSML: {error}"
+    except ValueError as error:
+        return str(error)
     if reader.root != "speak":
         return f"must have the root element <speak>, not <{reader.root}>"
     return "" if is_speakable(reader.said) else NOTHING_TO_SPEAK
@@ -86,30 +149,16 @@ class Document:
 
 def document(text: str) -> Document:
     """Return a document with its breaks in whole milliseconds, each `MAX_BREAK_S` at most and all `MAX_BREAKS_S`."""
-    shortened: list[tuple[str, int]] = []
-    normalised = joined(_stretches(text, shortened), len(text))
-    return Document(normalised, len(_Reader(text).said), tuple(_adjustments(shortened)))
+    reader = _Reader(text)
+    normalised = joined(reader.stretches(), len(text))
+    return Document(normalised, len(reader.said), tuple(_adjustments(reader.shortened)))
 
 
-def _stretches(text: str, shortened: list[tuple[str, int]]) -> Iterator[Stretch]:
-    """Yield the text with the durations that change; add to `shortened` those that were too long, and what they got."""
-    done, left = 0, MAX_BREAKS_S * 1000
-    for match in _BREAK_TIME.finditer(text):
-        start, end = match.span("time")
-        wanted = _milliseconds(match["time"])
-        if wanted is None:
-            continue
-        most = min(MAX_BREAK_S * 1000, left)
-        used = round(min(wanted, most))
-        left -= used
-        if wanted > most:
-            shortened.append((match["time"], used))
-        elif _WHOLE.fullmatch(match["time"]):
-            continue
-        yield text[done:start], done, start, True
-        yield f"{used}ms", start, end, False
-        done = end
-    yield text[done:], done, len(text), True
+def _said_instead(element: str, attributes: Mapping[str, str]) -> str | None:
+    """Return what is said instead of an element's text, None if that is said itself."""
+    if element == "metadata":
+        return ""
+    return attributes.get("alias") if element == "sub" else None
 
 
 def _milliseconds(time: str) -> float | None:

@@ -1,9 +1,12 @@
 """espeak as an engine: a pool of processes, each lent to one utterance at a time."""
 
 import math
+import unicodedata
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 
 import numpy as np
 
@@ -22,6 +25,8 @@ SAMPLE_RATE = 22050
 WORDS_PER_MINUTE = 175
 """espeak's own normal speed."""
 FULL_SCALE = np.float32(1 / 32768)
+_LONGEST_WORD = 100
+_APOSTROPHES = "'\u2019"
 
 
 class Family:
@@ -81,7 +86,7 @@ class EspeakEngine:
                 if kind == frames.AUDIO:
                     yield _samples(payload)
                     continue
-                word = Word(*frames.WORD_PAYLOAD.unpack(payload))
+                word = _measured(Word(*frames.WORD_PAYLOAD.unpack(payload)), utterance.text)
                 if word.offset >= spoken_to and word.length > 0:  # a number has one event for each word it is read as
                     spoken_to = word.offset + word.length
                     yield word
@@ -114,6 +119,19 @@ def _task(utterance: Utterance) -> Task:
         ssml=utterance.ssml,
         pause_after=utterance.ends_sentence,
     )
+
+
+def _measured(word: Word, text: str) -> Word:
+    """Return a word with the length that espeak does not tell before a dash without spaces, 0 if none is there."""
+    if word.length:
+        return word
+    run = takewhile(_is_of_word, text[word.offset : word.offset + _LONGEST_WORD])
+    return replace(word, length=len("".join(run).rstrip(_APOSTROPHES)))
+
+
+def _is_of_word(character: str) -> bool:
+    """Tell letters, marks, digits and apostrophes."""
+    return character in _APOSTROPHES or unicodedata.category(character)[0] in "LMN"
 
 
 def _samples(payload: bytes) -> Samples:

@@ -15,7 +15,10 @@ _CHARS_UTF8 = 1
 _SSML = 0x10
 _END_PAUSE = 0x1000
 _POS_CHARACTER = 1
-_RATE, _PITCH = 1, 3
+_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
+_NORMAL_VOLUME, _NORMAL_RANGE = 100, 50
+_NO_EMPHASIS = "\x010F "
+"""A command amid text; no function sets the emphasis."""
 _EVENT_END, _EVENT_WORD = 0, 1
 _OK = 0
 
@@ -89,22 +92,42 @@ class Espeak:
     def speak(self, task: Task, on_audio: OnAudio, on_word: OnWord, stopped: Callable[[], bool]) -> None:
         """Speak; `stopped` is asked at every buffer and ends it early. Raises `EspeakError`."""
         self._select(task.voice)
-        self._check("espeak_SetParameter", self._library.espeak_SetParameter(_RATE, task.words_per_minute, 0))
-        self._check("espeak_SetParameter", self._library.espeak_SetParameter(_PITCH, task.pitch, 0))
-        callback = _Callback(self._receiver(on_audio, on_word, stopped))
-        self._library.espeak_SetSynthCallback(callback)
-        text = task.text.encode() + b"\0"
+        self._adjust(task)
         flags = _CHARS_UTF8 | (_SSML if task.ssml else 0) | (_END_PAUSE if task.pause_after else 0)
         self._failure = None
-        result = self._library.espeak_Synth(text, len(text), 0, _POS_CHARACTER, 0, flags, None, None)
+        result = self._synthesize(task.text, flags, self._receiver(on_audio, on_word, stopped))
+        if task.ssml:
+            self._tidy()
         if self._failure is not None:
             raise self._failure
         self._check("espeak_Synth", result)
+
+    def _synthesize(self, text: str, flags: int, receive: Callable[..., int]) -> int:
+        callback = _Callback(receive)
+        self._library.espeak_SetSynthCallback(callback)
+        data = text.encode() + b"\0"
+        return int(self._library.espeak_Synth(data, len(data), 0, _POS_CHARACTER, 0, flags, None, None))
+
+    def _tidy(self) -> None:
+        """Undo what a document leaves behind that was stopped within `<emphasis>` or `<voice>`."""
+        self._synthesize(_NO_EMPHASIS, _CHARS_UTF8, lambda *_: 0)
+        self._voice = ""
 
     def _select(self, voice: str) -> None:
         if voice != self._voice:
             self._check(f"espeak_SetVoiceByName({voice!r})", self._library.espeak_SetVoiceByName(voice.encode()))
             self._voice = voice
+
+    def _adjust(self, task: Task) -> None:
+        """Set all that `<prosody>` changes, for a document that is stopped within it leaves it so."""
+        values = {
+            _RATE: task.words_per_minute,
+            _VOLUME: _NORMAL_VOLUME,
+            _PITCH: task.pitch,
+            _RANGE: _NORMAL_RANGE,
+        }
+        for parameter, value in values.items():
+            self._check("espeak_SetParameter", self._library.espeak_SetParameter(parameter, value, 0))
 
     def _check(self, what: str, result: int) -> None:
         if result != _OK:

@@ -6,16 +6,19 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import soundfile
 
 from servekit.errors import EngineFailure
 from services.voice import catalog as catalogs
 from services.voice import families
 from services.voice.domain import Piece, Roster, Samples, Utterance, Word
 from services.voice.engines.espeak.engine import EspeakEngine, Family
+from services.voice.text import ssml
 
 FAMILY = Family(workers=2, buffer_ms=20)
 SPEC = catalogs.load(families=families.names()).default().spec
@@ -91,6 +94,21 @@ async def test_every_word_has_its_place_and_time(engine: EspeakEngine, roster: R
     assert times[-1] < len(audio(pieces)) / RATE
 
 
+@pytest.mark.parametrize(
+    ("voice", "text", "said"),
+    [
+        ("espeak/en-us", "I said yes—no matter what—and left.", "I said yes no matter what and left"),
+        ("espeak/en-us", "Don’t—take 42—please.", "Don’t take 42 please"),
+        ("espeak/hi", "किताब—मेज", "किताब मेज"),
+    ],
+)
+async def test_a_word_before_a_dash_has_its_place_too(
+    engine: EspeakEngine, roster: Roster, voice: str, text: str, said: str
+) -> None:
+    words = [each for each in await spoken(engine, utterance(roster, text, voice)) if isinstance(each, Word)]
+    assert [text[each.offset : each.offset + each.length] for each in words] == said.split()
+
+
 async def test_rate_changes_the_length(engine: EspeakEngine, roster: Roster) -> None:
     text = "One two three four five six."
     slow, fast = [len(audio(await spoken(engine, utterance(roster, text, rate=rate)))) for rate in (0.5, 2)]
@@ -118,6 +136,60 @@ async def test_ssml_is_understood(engine: EspeakEngine, roster: Roster) -> None:
     broken = utterance(roster, '<speak>one <break time="2s"/> two</speak>', ssml=True)
     longer_s = (len(audio(await spoken(engine, broken))) - len(audio(await spoken(engine, plain)))) / RATE
     assert longer_s == pytest.approx(2, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<!-- > <audio src='{file}'/> -->",
+        "<?x > <audio src='{file}'/> ?>",
+        "<![CDATA[ > <audio src='{file}'/> ]]>",
+        "A. <b>&#60;audio src='{file}'/&#62;</b>",
+        "<\u0161udio src='{file}'/>",
+    ],
+)
+async def test_ssml_plays_no_file(engine: EspeakEngine, roster: Roster, tmp_path: Path, hidden: str) -> None:
+    loud = tmp_path / "loud.wav"
+    soundfile.write(loud, np.tile([0.999, -0.999], RATE), RATE, subtype="PCM_16")
+    text = f"<speak>One {hidden.format(file=loud)} two</speak>"
+    assert ssml.fault(text) == ""
+    what = utterance(roster, ssml.document(text).text.text, ssml=True)
+    assert np.std(audio(await spoken(engine, what))) < 0.2
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "voice xml:lang='de'",
+        "s xml:lang='de'",
+        "prosody volume='silent'",
+        "prosody volume='x-loud'",
+        "prosody range='0'",
+        "prosody rate='200%' pitch='+50%'",
+        "emphasis level='strong'",
+    ],
+)
+async def test_nothing_is_left_of_a_document_that_is_stopped_in_its_midst(roster: Roster, tag: str) -> None:
+    engine = await Family(workers=1, buffer_ms=20).load(SPEC)
+    plain = utterance(roster, "This is a plain sentence of words.")
+    marked = utterance(roster, f"<speak><{tag}>{LONG}</{tag.partition(' ')[0]}></speak>", ssml=True)
+    before = audio(await spoken(engine, plain))
+    async with aclosing(engine.speak(marked)) as pieces:
+        for _ in range(3):
+            await anext(pieces)
+    after = audio(await spoken(engine, plain))
+    await engine.close()
+    assert len(after) == pytest.approx(len(before), rel=0.02)
+    assert np.std(after) == pytest.approx(np.std(before), rel=0.05)
+    assert likeness(before, after) > 0.75
+
+
+def likeness(one: Samples, other: Samples) -> float:
+    """Return how much the spectra of two sounds agree, 0 to 1."""
+    size = 2048
+    count = min(len(one), len(other)) // size * size
+    first, second = [np.abs(np.fft.rfft(each[:count].reshape(-1, size) * np.hanning(size))) for each in (one, other)]
+    return float((first * second).sum() / np.sqrt((first**2).sum() * (second**2).sum() + 1e-9))
 
 
 async def test_a_pause_follows_the_end_of_a_sentence_only(engine: EspeakEngine, roster: Roster) -> None:

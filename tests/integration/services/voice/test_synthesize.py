@@ -53,6 +53,23 @@ async def test_words_point_into_the_text(voice: "VoiceServiceAsyncStub") -> None
     assert times[-1] < found.summary.audio_seconds
 
 
+@pytest.mark.parametrize(("language", "text"), [("zh", "１２３"), ("ur", "۱۲۳"), ("ja", "①"), ("en", "⅞")])
+async def test_a_number_alone_is_spoken(voice: "VoiceServiceAsyncStub", language: str, text: str) -> None:
+    found = await heard(voice.Synthesize(request(text, language=language, word_times=True)))
+    assert found.summary.attempts == 1
+    first = found.words[0]
+    assert text[first.text_offset : first.text_offset + first.text_length] == text
+
+
+async def test_words_point_into_ssml(voice: "VoiceServiceAsyncStub") -> None:
+    text = '<speak>One <!-- > no --> two, <sub alias="World Wide">W&amp;W</sub> caf&#233; <b>five</b>.</speak>'
+    found = await heard(voice.Synthesize(request(text, ssml=True, word_times=True)))
+    spoken = [text[each.text_offset : each.text_offset + each.text_length] for each in found.words]
+    alias = '<sub alias="World Wide">W&amp;W</sub>'
+    assert spoken == ["One", "two", alias, "caf&#233;", "five"]
+    assert found.summary.characters == len("One two, World Wide café five.")
+
+
 @pytest.mark.parametrize("rate", [None, 8000, 16000, 48000])
 @pytest.mark.parametrize("audio_format", ["WAV", "FLAC", "OGG_OPUS", "MP3"])
 async def test_every_format_decodes_to_the_right_length(

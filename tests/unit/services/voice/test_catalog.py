@@ -53,6 +53,10 @@ def test_a_users_row_changes_single_fields(tmp_path: Path) -> None:
     [
         (GOOD.replace("100", "1"), ["mine.toml", "row 1 (mine)", "max_characters", "20"]),
         (GOOD.replace("100", '"many"'), ["max_characters", "integer"]),
+        (GOOD + "max_characters_by_language = { en = 0 }", ["row 1 (mine)", "max_characters_by_language.en", "20"]),
+        (GOOD + "max_characters_by_language = { en = 10001 }", ["max_characters_by_language.en", "10000"]),
+        (GOOD + "max_characters_by_language = { zh-tw = 50 }", ["max_characters_by_language.zh-tw", "pattern"]),
+        (GOOD + 'default_voices = { "Brazilian Portuguese" = "mine/pt" }', ["default_voices.Brazilian", "pattern"]),
         (GOOD + "colour = 1", ["colour", "allowed are id, display_name"]),
         (GOOD.replace('"espeak"', '"harp"'), ["mine", "family", "harp", "allowed are espeak"]),
         (GOOD + 'fallback = "nobody"', ["fallback", "nobody", "espeak"]),
@@ -78,6 +82,12 @@ def test_an_unknown_model_names_the_nearest() -> None:
     with pytest.raises(UnknownModel) as caught:
         shipped().get("espeek")
     assert caught.value.nearest == ("espeak",)
+
+
+def test_languages_may_be_written_in_capitals() -> None:
+    mine = row(default_voices={"pt-BR": "robot/pt-br"}, max_characters_by_language={"ZH": 40})
+    assert mine.default_voices == {"pt-br": "robot/pt-br"}
+    assert mine.limit("zh-tw") == 40
 
 
 def test_the_limit_depends_on_the_language() -> None:

@@ -3,8 +3,9 @@
 import pytest
 
 from servekit.residency import UnknownModel
+from services.voice.catalog import CatalogError
 from services.voice.domain import UnknownVoice
-from tests.unit.services.voice.speaking import book, voice
+from tests.unit.services.voice.speaking import book, row, voice
 
 
 def test_voices_are_listed_by_id() -> None:
@@ -19,6 +20,15 @@ def test_voices_are_listed_by_language(language: str, ids: list[str]) -> None:
 def test_voices_are_listed_by_model() -> None:
     both = book(voice("a"), voice("b"))
     assert [each.id for each in both.listed(model="b")] == ["b/en"]
+
+
+def test_every_default_voice_has_to_be_there() -> None:
+    wrong = row(default_voice="robot/em", default_voices={"de": "robot/dee", "pt": "robot/pt-br"})
+    with pytest.raises(CatalogError) as caught:
+        book(voice(), voice("robot", "de"), voice("robot", "pt-br"), rows=[wrong])
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("robot: default_voice: no voice 'robot/em'; nearest are robot/en")
+    assert second.startswith("robot: default_voices.de: no voice 'robot/dee'; nearest are robot/de")
 
 
 def test_an_unknown_model_lists_nothing() -> None:

@@ -28,12 +28,23 @@ def file(samples: Samples, container: str = "WAV", rate: int = RATE, subtype: st
     return target.getvalue()
 
 
-@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3"])
+def streamed(samples: Samples) -> bytes:
+    """Return a FLAC file as an encoder writes it that does not know how long it will be."""
+    data = file(samples, "FLAC")
+    return data[:21] + bytes([data[21] & 0xF0]) + bytes(4) + data[26:]
+
+
+@pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3"])
 def test_a_good_clip_is_read(container: str) -> None:
     clip = read(file(babble(4, RATE), container))
     assert clip.sample_rate == RATE
     assert len(clip.samples) == pytest.approx(4 * RATE, rel=0.05)
     assert clip.samples.dtype == np.float32
+
+
+@pytest.mark.parametrize("seconds", [3, 4, 30])
+def test_a_file_that_does_not_tell_its_length_is_read(seconds: float) -> None:
+    assert len(read(streamed(babble(seconds, RATE))).samples) == seconds * RATE
 
 
 def test_stereo_is_mixed() -> None:
@@ -50,12 +61,14 @@ def test_a_voice_in_some_noise_is_heard() -> None:
     [
         (file(babble(1, RATE)), "1.00 s"),
         (file(babble(31, RATE)), "31.00 s"),
+        (streamed(babble(2, RATE)), "after 2.00 s"),
+        (streamed(babble(31, RATE)), "more than 30 s"),
         (file(1e-4 * babble(4, RATE)), "silent"),
         (file(noise(4)), "0.0 s of voice"),
         (file(hum(4)), "steady sound"),
         (file(np.concatenate((babble(0.5, RATE), noise(4)))), "s of voice"),
         (file(np.full(4 * RATE, np.nan, np.float32), subtype="FLOAT"), "not finite"),
-        (file(babble(4, RATE), "AIFF"), "AIFF"),
+        (file(babble(4, RATE), "AIFF"), "is a AIFF file; accepted are WAV, FLAC, OGG, MP3"),
         (file(babble(4, 4000), rate=4000), "4000 samples"),
         (file(np.stack([babble(4, RATE)] * 6, axis=1)), "6 channels"),
         (file(babble(4, RATE))[: 44 + 2 * RATE], "s are accepted"),
@@ -65,6 +78,8 @@ def test_a_voice_in_some_noise_is_heard() -> None:
     ids=[
         "short",
         "long",
+        "short stream",
+        "long stream",
         "silent",
         "noise",
         "hum",
