@@ -10,6 +10,7 @@ from atelier.common.v1 import decision_pb2
 from atelier.rewrite.v1 import rewrite_service_pb2 as wire
 from servekit.errors import InvalidRequest, Violation
 from services.rewrite_llm.domain import (
+    CATEGORY,
     MAX_CANDIDATES,
     MAX_PROMPT_CHARS,
     MAX_STRENGTHS_CHARS,
@@ -25,7 +26,6 @@ from services.rewrite_llm.domain import (
 MAX_ID_CHARS = 100
 MAX_TAGS = 32
 MAX_CATEGORIES = 16
-_CATEGORY = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Unicode's control characters (category Cc) but line breaks and tabs."""
 
@@ -191,5 +191,5 @@ def _categories(categories: Iterable[str]) -> Iterator[Violation]:
     if len(given) > MAX_CATEGORIES:
         yield Violation("categories", f"must be at most {MAX_CATEGORIES}, has {len(given)}")
     for index, category in enumerate(given[:MAX_CATEGORIES]):
-        if not _CATEGORY.fullmatch(category):
+        if not CATEGORY.fullmatch(category):
             yield Violation(f"categories[{index}]", "must be a name such as `violence`: lower-case letters, digits, _")

@@ -1,5 +1,6 @@
 """The values this service thinks in, and what must hold of them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -7,6 +8,8 @@ from enum import IntEnum, StrEnum
 MAX_PROMPT_CHARS = 4000
 MAX_STRENGTHS_CHARS = 1000
 MAX_CANDIDATES = 64
+CATEGORY = re.compile(r"[a-z][a-z0-9_]{0,31}")
+"""What a category may be called."""
 
 
 class Verdict(IntEnum):

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 
 from services.rewrite_llm.consult import Consultant
-from services.rewrite_llm.domain import Rewriting, Screening, Source, Verdict
+from services.rewrite_llm.domain import MAX_PROMPT_CHARS, Rewriting, Screening, Source, Verdict
 from services.rewrite_llm.metrics import RewriteMetrics
 from services.rewrite_llm.ports import Engine
 from services.rewrite_llm.safety.rules import RuleSet
@@ -15,8 +15,8 @@ MIN_SHARED_WORDS = 0.6
 
 
 def max_chars(prompt: str) -> int:
-    """Return how long a rewriting may be, as the contract says."""
-    return 2 * len(prompt) + 100
+    """Return how long a rewriting may be, as the contract says: it is a prompt, and no longer than one may be."""
+    return min(2 * len(prompt) + 100, MAX_PROMPT_CHARS)
 
 
 class RewritePrompt:

@@ -280,7 +280,7 @@ class RewritePromptResponse(_message.Message):
     verdict: _decision_pb2.Verdict.ValueType
     """ALLOW: `prompt` is safe. BLOCK: no safe form was found and `prompt` is empty."""
     prompt: _builtins.str
-    """The safe prompt, at most twice as long as the original plus 100 characters."""
+    """The safe prompt, at most twice as long as the original plus 100 characters, and at most 4000."""
     changed: _builtins.bool
     """True if it differs from the original."""
     source: _decision_pb2.Source.ValueType

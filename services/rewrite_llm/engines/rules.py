@@ -6,6 +6,7 @@ from services.rewrite_llm.domain import Candidate, Verdict
 from services.rewrite_llm.safety.rules import RuleSet
 from services.rewrite_llm.selection.keywords import Keywords
 from services.rewrite_llm.text import language
+from services.rewrite_llm.text.length import shorten
 
 
 class RulesEngine:
@@ -28,9 +29,12 @@ class RulesEngine:
         return [float(any(hit.verdict > Verdict.ALLOW for hit in self._rules.find(text))) for text in texts]
 
     def reword(self, text: str, categories: Sequence[str], max_chars: int) -> Generator[None, None, str]:
-        """Replace what the rules find; where they find nothing, add words that keep the picture harmless."""
+        """Replace what the rules find; where they find nothing, add words that keep the picture harmless.
+
+        What does not fit is left out at the end of the text, by whole words.
+        """
         yield
-        softened = self._rules.soften(text)
+        softened, added = self._rules.soften(text), ""
         if softened == " ".join(text.split()):
-            softened += self._additions.get(language.guess(text), self._additions["en"])
-        return softened[:max_chars]
+            added = self._additions.get(language.guess(text), self._additions["en"])
+        return shorten(softened, max_chars - len(added)) + added

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from services.rewrite_llm.domain import Verdict
+from services.rewrite_llm.domain import CATEGORY, Verdict
 from services.rewrite_llm.text.phrases import parse
 
 LISTS_FILE = "lists.toml"
@@ -20,6 +20,14 @@ def _named(name: object) -> Verdict:
     if name not in names:
         raise ValueError(f"{name!r} is no verdict; allowed are {', '.join(names)}")
     return names[str(name)]
+
+
+def _category(name: str) -> str:
+    if not CATEGORY.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name for a category: at most 32 lower-case letters, digits and _, a letter first"
+        )
+    return name
 
 
 def _checked(phrase: str) -> str:
@@ -60,7 +68,8 @@ class Rule(Row):
 class Category(Row):
     """One file: a category and its rules."""
 
-    category: str
+    category: Annotated[str, AfterValidator(_category)]
+    """Its name, such as `violence`, which requests and policy use too."""
     title: str
     """The category in words, for reasons shown to people."""
     verdict: VerdictName
@@ -68,7 +77,10 @@ class Category(Row):
     fixed: Literal[True] | None = None
     """If set, policy cannot change the verdict."""
     innocent: Phrases = ()
-    """Phrases whose words no rule of this file looks at, neither as terms nor as what must stand near."""
+    """Phrases whose words no rule of this file looks at, neither as terms nor as what must stand near, unless they are
+    part of a longer phrase that the rule has."""
+    negated: Phrases = ()
+    """Phrases that ask for there being none of it ("no nudity"): as `innocent`, if no sign of punctuation is inside."""
     rule: tuple[Rule, ...]
 
 
@@ -123,4 +135,5 @@ def _expanded(category: Category, lists: Mapping[str, tuple[str, ...]], path: Pa
         )
         for rule in category.rule
     )
-    return category.model_copy(update={"innocent": phrases(category.innocent), "rule": rules})
+    spared = {"innocent": phrases(category.innocent), "negated": phrases(category.negated)}
+    return category.model_copy(update={**spared, "rule": rules})

@@ -1,5 +1,6 @@
 """Apply the safety rules to a text: what is found where, and how to say it innocently."""
 
+import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,11 +13,13 @@ from services.rewrite_llm.domain import Verdict
 from services.rewrite_llm.safety.rows import Category, Rule
 from services.rewrite_llm.text import inflection
 from services.rewrite_llm.text.language import guess
-from services.rewrite_llm.text.normalise import View, views
+from services.rewrite_llm.text.normalise import CLAUSE_ENDS, View, views
 from services.rewrite_llm.text.phrases import Lexicon, Match
 
 ANY = "any"
 """The language of terms that are the same in all, such as names."""
+
+_CLAUSE_END = re.compile(rf"[{CLAUSE_ENDS}…]|\s-")
 
 
 class _Part(Enum):
@@ -26,6 +29,8 @@ class _Part(Enum):
     NEAR = auto()
     UNLESS_NEAR = auto()
     INNOCENT = auto()
+    NEGATED = auto()
+    """Innocent within one clause: "no nudity" is, "shirt: no, nudity" is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,10 @@ class RuleSet:
     def _find_in(self, text: str, view: View, spoken: Callable[[], str]) -> Iterator[Hit]:
         found: dict[int, dict[_Part, list[Match[_Use]]]] = defaultdict(lambda: defaultdict(list))
         for match in self._lexicon.find(view):
-            found[match.payload.rule][match.payload.part].append(match)
+            if match.payload.part is not _Part.NEGATED:
+                found[match.payload.rule][match.payload.part].append(match)
+            elif not _CLAUSE_END.search(text, *view.span(match.start, match.end)):
+                found[match.payload.rule][_Part.INNOCENT].append(match)
         for index, parts in found.items():
             if _Part.TERM in parts:  # most texts hold words that only stand near terms
                 yield from self._hits(*self._rules[index], parts, text, view, spoken)
@@ -139,6 +147,7 @@ def _phrases(rules: Iterable[tuple[Category, Rule]]) -> Iterator[tuple[str, _Use
             (_Part.NEAR, rule.near),
             (_Part.UNLESS_NEAR, rule.unless_near),
             (_Part.INNOCENT, category.innocent),
+            (_Part.NEGATED, category.negated),
         ):
             yield from ((phrase, _Use(index, part)) for phrase in phrases)
 
@@ -149,37 +158,42 @@ class _Surroundings:
     def __init__(self, rule: Rule, parts: _Parts) -> None:
         self._needs_company = bool(rule.near)
         self._within = rule.within or None
-        self._innocent = _InOrder(parts[_Part.INNOCENT])
-        self._near = _InOrder(each for each in parts[_Part.NEAR] if not self._is_innocent(each))
-        self._unless = _InOrder(parts[_Part.UNLESS_NEAR])
+        self._innocent = _InOrder(parts[_Part.INNOCENT], lambda each: (each.start, each.end))
+        company = (each for each in parts[_Part.NEAR] if not self._is_innocent(each))
+        self._near = _InOrder(company, lambda each: (each.first, each.last))
+        self._unless = _InOrder(parts[_Part.UNLESS_NEAR], lambda each: (each.first, each.last))
 
     def let_fire(self, term: Match[_Use]) -> bool:
         """Tell whether the rule's conditions hold for a term."""
-        if self._is_innocent(term):
+        if self._is_innocent(term) or self._are_around(term, self._unless):
             return False
-        if any(not each.lies_in(term) for each in self._unless.around(term, self._within)):
-            return False
-        return not self._needs_company or any(not each.lies_in(term) for each in self._near.around(term, self._within))
+        return not self._needs_company or self._are_around(term, self._near)
+
+    def _are_around(self, term: Match[_Use], matches: "_InOrder") -> bool:
+        """Tell whether any of the matches, beside the term itself, is as near to it as the rule wants."""
+        if self._within is None:
+            return any(not each.lies_in(term) for each in matches.all)
+        reached = matches.reaching(term.first - self._within, term.last + self._within)
+        return any(term.distance(each) <= self._within and not each.lies_in(term) for each in reached)
 
     def _is_innocent(self, words: Match[_Use]) -> bool:
-        return any(words.overlaps(each) for each in self._innocent.around(words, 0))
+        """Tell whether an innocent phrase has one of the words, and is more than a part of the phrase they are."""
+        over = (each for each in self._innocent.reaching(words.start, words.end) if words.overlaps(each))
+        return any(words.lies_in(each) or not each.lies_in(words) for each in over)
 
 
 class _InOrder:
-    """Matches by their first word, so that those around a place are found without looking at all."""
+    """Matches in the order of their places, so that those about a place are found without looking at all."""
 
-    def __init__(self, matches: Iterable[Match[_Use]]) -> None:
-        self._matches = sorted(matches, key=lambda each: each.first)
-        self._firsts = [each.first for each in self._matches]
-        self._longest = max((each.last - each.first for each in self._matches), default=0)
+    def __init__(self, matches: Iterable[Match[_Use]], place: Callable[[Match[_Use]], tuple[int, int]]) -> None:
+        self.all = sorted(matches, key=place)
+        places = [place(each) for each in self.all]
+        self._starts = [start for start, _ in places]
+        self._longest = max((end - start for start, end in places), default=0)
 
-    def around(self, term: Match[_Use], within: int | None) -> Iterator[Match[_Use]]:
-        """Yield the matches with at most `within` words between them and `term`; all if None."""
-        if within is None:
-            return iter(self._matches)
-        start = bisect_left(self._firsts, term.first - within - self._longest)
-        end = bisect_right(self._firsts, term.last + within)
-        return (each for each in self._matches[start:end] if term.distance(each) <= within)
+    def reaching(self, start: int, end: int) -> Sequence[Match[_Use]]:
+        """Return those that touch the places from `start` to `end`, and perhaps a few before."""
+        return self.all[bisect_left(self._starts, start - self._longest) : bisect_right(self._starts, end)]
 
 
 def _language(rule: Rule, languages: Sequence[str], spoken: Callable[[], str]) -> str:

@@ -11,10 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from services.rewrite_llm.selection.names import Names
-from services.rewrite_llm.text.normalise import views
+from services.rewrite_llm.text.normalise import CLAUSE_ENDS, views
 from services.rewrite_llm.text.phrases import Lexicon
 
-_CLAUSE = re.compile(r"[^.!?;:\n,()\[\]{}<>|#\"“”„«»「」—–=。、，：；！？]+")
+_CLAUSE = re.compile(f"[^{CLAUSE_ENDS}]+")
 _WORD = re.compile(r"\w+")
 _CLOSING = re.compile(r"</\s*(?:prompt|text|input|user|system|instructions?)\s*>|<\|im_end\|>", re.IGNORECASE)
 """What would end the prompt if it were not data."""

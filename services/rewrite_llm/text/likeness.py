@@ -3,9 +3,9 @@
 import re
 
 from services.rewrite_llm.text.language import is_common
-from services.rewrite_llm.text.normalise import fold
+from services.rewrite_llm.text.normalise import UNSPACED, fold
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff]+")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+")
 _STEM = 5
 
 

@@ -2,9 +2,9 @@
 
 A text has several *views*. The first is folded: compatibility forms, case, accents, invisible characters and
 look-alike letters are undone. The others exist only where something in the text calls for them: digits that stand
-for letters ("n4ked"), letters pulled apart ("n u d e"), words cut by punctuation ("na-ked"), masked vowels ("n*de"),
-letters drawn out ("nuuude"), emoji that say what words do. Word lists are folded by the same function, so folding costs
-no precision in any script.
+for letters ("n4ked"), letters pulled apart by whatever is no letter ("n u d e", "n . u . d . e"), words cut by
+punctuation ("na-ked"), masked vowels ("n*de"), letters drawn out ("nuuude"), emoji that say what words do. Word lists
+are folded by the same function, so folding costs no precision in any script.
 """
 
 import re
@@ -29,6 +29,10 @@ _LONGEST_SPELLING = 8  # a character that stands for whole sentences (U+FDFA) is
 
 PICTURES = "\u2600-\u27bf\U0001f300-\U0001faff"
 """The range of emoji, to stand in the brackets of a regular expression."""
+UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
+"""The characters of scripts written without spaces (Chinese, Japanese), to stand there too."""
+CLAUSE_ENDS = r".!?;:\n,()\[\]{}<>|#\"“”„«»「」—–=。、，：；！？"
+"""Signs that end a clause, to stand there too."""
 
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "@": "a", "$": "s", "!": "i"}
 _ELL = _LEET | {"1": "l", "!": "l"}
@@ -36,7 +40,10 @@ _PICTURE = re.compile(f"[{PICTURES}]")
 _WORD = re.compile(r"[\w@$!]+")
 _LETTER = re.compile(r"[^\W\d_]")
 _STAND_IN = re.compile(r"[\d@$!]")
-_SPACED = re.compile(r"(?<![^\W_])[^\W_]([\W_]{1,2})[^\W_](?:\1[^\W_])+(?![^\W_])")
+_EVEN_RUN = re.compile(r"(?<![^\W_])[^\W_]([\W_]+)[^\W_](?:\1[^\W_])+(?![^\W_])")
+"""Single letters, the same between each two: a wider gap parts words."""
+_RUN = re.compile(r"(?<![^\W_])[^\W_](?:[\W_]+[^\W_](?![^\W_])){2,}")
+"""Single letters, whatever is between them."""
 _CUT = re.compile(r"(?<=[^\W\d_])[-._~+/\\]+(?=[^\W\d_])")
 _MASK = re.compile(r"(?<=[^\W\d_])[*#](?=[*#]?[^\W\d_])|(?<=[^\W\d_][*#])[*#](?=[^\W\d_])")
 _DRAWN_OUT = re.compile(r"([^\W\d_])\1{2,}")
@@ -49,13 +56,13 @@ Edits = Mapping[int, str]
 class View:
     """One reading of a text; `origins[i]` is where character `i` came from, and the last entry is the text's length.
 
-    A `solid` view is a run of single letters put together: it has no word boundaries. In a `pictured` view each emoji
-    is a word; elsewhere they only part words.
+    `solid` are the places where words begin that were single letters and are put together: what parted words may be
+    lost in them. In a `pictured` view each emoji is a word; elsewhere they only part words.
     """
 
     text: str
     origins: tuple[int, ...] = field(hash=False)
-    solid: bool = False
+    solid: frozenset[int] = frozenset()
     pictured: bool = False
 
     def span(self, start: int, end: int) -> tuple[int, int]:
@@ -78,7 +85,7 @@ def _views(first: View) -> Iterator[View]:
     yield first
     if _PICTURE.search(first.text):
         yield replace(first, pictured=True)
-    for spelt in dict.fromkeys(_edit(first, edits) for edits in _unleet(first.text)):
+    for spelt in dict.fromkeys(_unleet(first)):
         yield spelt
         yield _edit(spelt, {at: "" for cut in _CUT.finditer(spelt.text) for at in range(*cut.span())})
         drawn_out = [run.span() for run in _DRAWN_OUT.finditer(spelt.text)]
@@ -87,7 +94,10 @@ def _views(first: View) -> Iterator[View]:
     masks = [mask.start() for mask in _MASK.finditer(first.text)]
     for vowel in "aeiou" if masks else "":
         yield _edit(first, dict.fromkeys(masks, vowel))
-    yield from _runs(first)
+    for runs in (_EVEN_RUN, _RUN):
+        joined = _joined(first, runs)
+        yield joined
+        yield from (replace(spelt, solid=joined.solid) for spelt in _unleet(joined))
 
 
 def folded(text: str) -> View:
@@ -122,22 +132,24 @@ def _edit(view: View, edits: Edits) -> View:
     return View("".join(char for char, _ in kept), (*(origin for _, origin in kept), view.origins[-1]))
 
 
-def _unleet(text: str) -> tuple[Edits, Edits]:
+def _unleet(view: View) -> tuple[View, View]:
     """Return both readings of the digits and signs of words that have letters too.
 
     A "!" at the end of a word ends a sentence.
     """
-    words = _WORD.finditer(text) if _STAND_IN.search(text) else ()
+    words = _WORD.finditer(view.text) if _STAND_IN.search(view.text) else ()
     found = ((word.start(), word.group().rstrip("!")) for word in words)
     mixed = [(start, word) for start, word in found if _STAND_IN.search(word) and _LETTER.search(word)]
     places = [(start + at, char) for start, word in mixed for at, char in enumerate(word)]
     digits, ell = ({at: letters[char] for at, char in places if char in letters} for letters in (_LEET, _ELL))
-    return digits, ell
+    return _edit(view, digits), _edit(view, ell)
 
 
-def _runs(view: View) -> Iterator[View]:
-    for run in _SPACED.finditer(view.text):
-        letters = [at for at in range(*run.span()) if view.text[at].isalnum()]
-        origins = tuple(view.origins[at] for at in letters)
-        text = "".join(_LEET.get(view.text[at], view.text[at]) for at in letters)
-        yield View(text, (*origins, origins[-1] + 1), solid=True)
+def _joined(view: View, runs: re.Pattern[str]) -> View:
+    """Return the view with each run of single letters as one word."""
+    gaps: dict[int, str] = {}
+    solid = set()
+    for run in runs.finditer(view.text):
+        solid.add(run.start() - len(gaps))
+        gaps |= {at: "" for at, char in enumerate(run.group(), run.start()) if not char.isalnum()}
+    return replace(_edit(view, gaps), solid=frozenset(solid))

@@ -1,7 +1,8 @@
 """Find many phrases in a text at once.
 
 A phrase is one or more words. A word may end in `*` (any ending) or begin with it (any beginning), and `a|b` means
-either. Whole words only: "cock" is not in "cocktail". Scripts written without spaces (Chinese, Japanese) are matched
+either. Whole words only: "cock" is not in "cocktail". Where letters pulled apart were put together, words may run into
+each other, and longer ones are found inside too. Scripts written without spaces (Chinese, Japanese) are matched
 character by character, and so are emoji. Whole words are looked up in a dictionary and open ones letter by letter, for
 as long as some phrase goes on: the time grows with the text, not with its square, and hardly with the number of
 phrases.
@@ -15,12 +16,13 @@ from functools import lru_cache
 from itertools import product
 from typing import Generic, TypeVar
 
-from services.rewrite_llm.text.normalise import PICTURES, View, fold
+from services.rewrite_llm.text.normalise import PICTURES, UNSPACED, View, fold
 
-_UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
-_TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
-_TOKEN_OR_PICTURE = re.compile(rf"[{_UNSPACED}{PICTURES}]|[^\W_{_UNSPACED}]+")
+_TOKEN = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
+_TOKEN_OR_PICTURE = re.compile(rf"[{UNSPACED}{PICTURES}]|[^\W_{UNSPACED}]+")
 _SHORTEST_INSIDE = 4  # shorter words occur by chance in a run without word boundaries
+_SHORTEST_BEGINNING_INSIDE = 5  # and shorter beginnings of words all the more
+_ARTICLE = "a"  # what often stands before a word that is pulled apart, and then looks like its first letter
 
 T = TypeVar("T")
 
@@ -49,12 +51,12 @@ class Match(Generic[T]):
     end: int
 
     def overlaps(self, other: "Match[T]") -> bool:
-        """Tell whether the two share a word."""
-        return self.first < other.last and other.first < self.last
+        """Tell whether the two share a letter."""
+        return self.start < other.end and other.start < self.end
 
     def lies_in(self, other: "Match[T]") -> bool:
-        """Tell whether all its words are the other's too."""
-        return other.first <= self.first and self.last <= other.last
+        """Tell whether all its letters are the other's too."""
+        return other.start <= self.start and self.end <= other.end
 
     def distance(self, other: "Match[T]") -> int:
         """Return the number of words between the two; 0 if they touch or overlap."""
@@ -78,16 +80,15 @@ class _Letters(Generic[T]):
         at.node = at.node or _Node()
         return at.node
 
-    def beginnings(self, word: str) -> "list[_Node[T]]":
-        """Return the nodes of the words that `word` begins with."""
-        found, to = [], self.to
-        for letter in word:
-            if (at := to.get(letter)) is None:
-                break
+    def beginnings(self, word: str, start: int = 0) -> "Iterator[tuple[_Node[T], int]]":
+        """Yield the nodes of the words with which `word` goes on from `start`, and where they end."""
+        to = self.to
+        for end in range(start + 1, len(word) + 1):
+            if (at := to.get(word[end - 1])) is None:
+                return
             if at.node is not None:
-                found.append(at.node)
+                yield at.node, end
             to = at.to
-        return found
 
 
 class _Node(Generic[T]):
@@ -120,9 +121,9 @@ class _Node(Generic[T]):
         """Return the nodes that a word of a text leads to."""
         found = [self.whole[word]] if word in self.whole else []
         if self.forwards is not None:
-            found += self.forwards.beginnings(word)
+            found += [node for node, _ in self.forwards.beginnings(word)]
         if self.backwards is not None:
-            found += self.backwards.beginnings(word[::-1])
+            found += [node for node, _ in self.backwards.beginnings(word[::-1])]
         return found
 
 
@@ -141,20 +142,33 @@ class Lexicon(Generic[T]):
 
     def find(self, view: View) -> Iterator[Match[T]]:
         """Yield every occurrence of every phrase, overlapping ones too."""
-        if view.solid:
-            yield from self._inside(view.text)
-            return
         words, spans = _tokens(view.text, pictured=view.pictured)
         for first, word in enumerate(words):
             for node in self._root.following(word):
                 for last, payload in _paths(node, words, first + 1):
                     yield Match(payload, first, last, spans[first][0], spans[last - 1][1])
+            if (begin := spans[first][0]) in view.solid:
+                for node, start, end in self._inside(word):
+                    for payload in node.payloads:
+                        yield Match(payload, first, first + 1, begin + start, begin + end)
 
-    def _inside(self, run: str) -> Iterator[Match[T]]:
-        inner = ((at, at + length) for length in self._inner_lengths for at in range(len(run) - length + 1))
-        for start, end in {*inner, (0, len(run))}:
+    def _inside(self, run: str) -> Iterator[tuple[_Node[T], int, int]]:
+        """Yield the words that a run of letters may hold besides being one, and where they begin and end."""
+        for start in range(len(run)):
+            for node, end in self._going_on(run, start):
+                if (start, end) != (0, len(run)):
+                    yield node, start, end
+        if run.startswith(_ARTICLE):
+            yield from ((node, len(_ARTICLE), len(run)) for node in self._root.following(run[len(_ARTICLE) :]))
+
+    def _going_on(self, run: str, start: int) -> Iterator[tuple[_Node[T], int]]:
+        """Yield the words, too long for chance, with which a run goes on from `start`, and where they end."""
+        for end in (start + length for length in self._inner_lengths if start + length <= len(run)):
             if (node := self._root.whole.get(run[start:end])) is not None:
-                yield from (Match(payload, 0, 1, start, end) for payload in node.payloads)
+                yield node, end
+        if self._root.forwards is not None:
+            found = self._root.forwards.beginnings(run, start)
+            yield from ((node, end) for node, end in found if end - start >= _SHORTEST_BEGINNING_INSIDE)
 
 
 @lru_cache(maxsize=16)  # several lexicons look at the same text one after the other

@@ -2,7 +2,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.rewrite_llm.consult import Consultant
-from services.rewrite_llm.domain import Rewriting, Source, Verdict
+from services.rewrite_llm.domain import MAX_PROMPT_CHARS, Rewriting, Source, Verdict
 from services.rewrite_llm.engines.rules import RulesEngine
 from services.rewrite_llm.metrics import RewriteMetrics
 from services.rewrite_llm.rewrite import RewritePrompt, max_chars
@@ -101,4 +101,14 @@ async def test_the_reason_names_categories_and_not_the_prompt(rule_set: RuleSet)
 
 
 def test_the_bound_is_the_contracts() -> None:
-    assert max_chars("x" * 10) == 120
+    assert (max_chars("x" * 10), max_chars("x" * 4000)) == (120, 4000)
+
+
+@pytest.mark.parametrize(("prompt", "flagged"), [("a nude woman, ", False), ("a woman, ", True)])
+async def test_a_rewriting_is_no_longer_than_a_prompt_may_be(rule_set: RuleSet, prompt: str, flagged: bool) -> None:
+    longest = (prompt + "oil painting, soft light, " * 200)[:MAX_PROMPT_CHARS]
+    rewriting = await rewrite(rule_set, prompt=longest, flagged=flagged)
+    assert (rewriting.verdict, rewriting.changed) == (Verdict.ALLOW, True)
+    assert MAX_PROMPT_CHARS - 40 < len(rewriting.prompt) <= MAX_PROMPT_CHARS
+    assert rewriting.prompt.endswith(ADDITIONS["en"]) is flagged
+    assert rewriting.prompt.removesuffix(ADDITIONS["en"]).endswith(("oil", "painting", "soft", "light"))

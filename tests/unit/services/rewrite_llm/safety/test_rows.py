@@ -33,6 +33,12 @@ def test_names_of_lists_become_their_phrases(folder: Path) -> None:
     assert metals.verdict is Verdict.REWRITE
 
 
+def test_names_of_lists_become_their_phrases_among_what_is_innocent(folder: Path) -> None:
+    (folder / "metals.toml").write_text('negated = ["no tin", "@noble"]\n' + CATEGORY)
+    (metals,) = rows.load(folder)
+    assert (metals.innocent, metals.negated) == (("iron man",), ("no tin", "gold"))
+
+
 def test_additions_are_read(folder: Path) -> None:
     assert rows.shared(folder).additions == {"en": ", shiny"}
 
@@ -46,6 +52,10 @@ def test_additions_are_read(folder: Path) -> None:
         ('near = ["@base"]', 'near = ["@noble"]', "there are metal, noble"),
         ('near = [""]', 'near = ["@noble"]', "no word"),
         ("near = [", 'near = ["@noble"]', "metals.toml"),
+        ('category = "Metals-2"', 'category = "metals"', "'Metals-2' is no name for a category: at most 32 lower-case"),
+        ('category = ""', 'category = "metals"', "'' is no name for a category"),
+        (f'category = "{"m" * 33}"', 'category = "metals"', "is no name for a category"),
+        ('negated = ["@base"]', 'innocent = ["iron man"]', "there are metal, noble"),
     ],
 )
 def test_a_mistake_is_named_with_its_file(folder: Path, wrong: str, right: str, message: str) -> None:

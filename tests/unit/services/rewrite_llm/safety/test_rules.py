@@ -365,8 +365,10 @@ def test_no_policy_lets_minors_pass(categories: tuple[Category, ...]) -> None:
 
 
 def one_rule(**fields: object) -> RuleSet:
-    rule = {"id": "r", "terms": {"en": ["bat"], "de": ["keule"]}, "replace": {"en": "club", "de": "Stock"}, **fields}
-    category = {"category": "c", "title": "C", "verdict": "rewrite", "innocent": ["bat cave"], "rule": [rule]}
+    terms = {"en": ["bat", "bat cave trap", "not no bat"], "de": ["keule"]}
+    rule = {"id": "r", "terms": terms, "replace": {"en": "club", "de": "Stock"}, **fields}
+    spared = {"innocent": ["bat cave"], "negated": ["no bat"]}
+    category = {"category": "c", "title": "C", "verdict": "rewrite", **spared, "rule": [rule]}
     return RuleSet([Category.model_validate(category)], Policy({}))
 
 
@@ -376,6 +378,15 @@ def one_rule(**fields: object) -> RuleSet:
         ({}, "a bat", True),
         ({}, "a bat cave", False),
         ({}, "a bat cave and a bat", True),
+        ({}, "a bat cave trap", True),
+        ({}, "a ball, no bat", False),
+        ({}, "a ball, no-bat", False),
+        ({}, "a ball? no, bat", True),
+        ({}, "a ball: no\nbat: yes", True),
+        ({}, "no - bat", True),
+        ({}, "a ball, not no bat", True),
+        ({"near": ["bat"], "terms": {"en": ["ball"]}}, "a ball, no bat", False),
+        ({"near": ["bat"], "terms": {"en": ["ball"]}}, "a ball, no, bat", True),
         ({"near": ["ball"]}, "a bat", False),
         ({"near": ["ball"]}, "a bat, far away from any ball", True),
         ({"near": ["ball"], "within": 2}, "a bat, far away from any ball", False),

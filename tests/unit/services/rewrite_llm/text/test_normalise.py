@@ -58,6 +58,15 @@ def test_the_folded_view_undoes(written: str, meant: str) -> None:
         ("n.u.d.e", "nude"),
         ("n - u", "n - u"),
         ("n u d 3", "nude"),
+        ("n   u   d   e", "nude"),
+        ("n. . u. . d. . e", "nude"),
+        ("n u-d  e", "nude"),
+        ("n\nu\nd\ne", "nude"),
+        ("n u d e girl", "nude girl"),
+        ("n u d e  c h i l d", "nude  child"),
+        ("n u d e ch1ld", "nude child"),
+        ("1 4 8 8", "1488"),
+        ("n u d 3 1 5 y o", "nud315yo"),
     ],
 )
 def test_some_view_undoes(written: str, meant: str) -> None:
@@ -72,9 +81,10 @@ def test_a_plain_text_has_one_view(text: str) -> None:
 
 
 def test_a_run_of_letters_is_solid() -> None:
-    assert [(view.text, view.solid) for view in views("a n u d e girl")] == [
-        ("a n u d e girl", False),
-        ("anude", True),
+    assert [(view.text, view.solid) for view in views("my a n u d e girl, s.h.y")] == [
+        ("my a n u d e girl, s.h.y", frozenset()),
+        ("my a n u d e girl, shy", frozenset()),
+        ("my anude girl, shy", frozenset({3, 15})),
     ]
 
 
@@ -86,6 +96,7 @@ def test_a_run_of_letters_is_solid() -> None:
         ("a na\u200bk\u200ced man", "naked", "na\u200bk\u200ced"),
         ("STRAẞE hier", "strasse", "STRAẞE"),
         ("a nuuude man", "nude", "nuuude"),
+        ("n  u  d  e man", "nude", "n  u  d  e"),
     ],
 )
 def test_a_view_knows_where_its_words_come_from(text: str, word: str, part: str) -> None:
@@ -128,4 +139,4 @@ def test_letters_pulled_apart_come_together(word: str, gap: str) -> None:
 
 @given(st.text(max_size=200))
 def test_there_are_few_views(text: str) -> None:
-    assert len([view for view in views(text) if not view.solid]) <= 15
+    assert len(views(text)) <= 21

@@ -42,7 +42,9 @@ def test_overlapping_phrases_are_all_found() -> None:
 
 
 def test_words_are_found_inside_a_run_without_boundaries() -> None:
-    lexicon = Lexicon([("nude", "long"), ("ass", "short"), ("sex", "whole")])
+    lexicon = Lexicon(
+        [("nude", "long"), ("ass", "short"), ("sex", "whole"), ("masturb*", "open"), ("gun*", "short open")]
+    )
 
     def payloads(text: str) -> list[str]:
         return [match.payload for view in views(text) if view.solid for match in lexicon.find(view)]
@@ -50,6 +52,16 @@ def test_words_are_found_inside_a_run_without_boundaries() -> None:
     assert payloads("a n u d e w o m a n") == ["long"]
     assert payloads("g l a s s e s") == []
     assert payloads("s e x") == ["whole"]
+    assert payloads("a s e x scene") == ["whole"]
+    assert set(payloads("a m a s t u r b i n g")) == {"open"}
+    assert payloads("m y m a s t u r b i n g") == ["open"]
+    assert payloads("b e g u n n e d") == []
+
+
+def test_a_run_of_letters_is_a_word_among_words() -> None:
+    lexicon = Lexicon([("nude girl", "both"), ("nude", "one")])
+    joined = next(view for view in views("a shy n u d e girl") if view.solid)
+    assert {(each.payload, each.first, each.last) for each in lexicon.find(joined)} == {("both", 2, 4), ("one", 2, 3)}
 
 
 @pytest.mark.parametrize("phrase", ["", "   ", "a|", "***", "one|two-three"])
@@ -64,6 +76,12 @@ def test_distance_counts_the_words_between() -> None:
     assert not first.overlaps(second)
 
 
+def test_words_of_one_run_of_letters_overlap_where_they_share_letters() -> None:
+    rapist, therapist, nude = Match("", 0, 1, 3, 9), Match("", 0, 1, 0, 9), Match("", 0, 1, 9, 13)
+    assert (rapist.overlaps(therapist), rapist.lies_in(therapist), therapist.lies_in(rapist)) == (True, True, False)
+    assert (nude.overlaps(therapist), nude.lies_in(therapist)) == (False, False)
+
+
 @given(st.lists(st.sampled_from(["red", "green", "blue"]), min_size=1, max_size=8))
 def test_every_occurrence_of_a_word_is_found(words: list[str]) -> None:
     assert len(found(["green"], " ".join(words))) == words.count("green")
@@ -76,6 +94,7 @@ def test_every_occurrence_of_a_word_is_found(words: list[str]) -> None:
         ("*ab", "ab" * 2000, 1),
         ("ab* cd", "abx cd " * 500, 500),
         ("nude", "n u d e " * 500, 500),
+        ("masturb*", "m a s t u r b i n g " * 200, 201),
     ],
 )
 def test_words_of_any_length_and_number_are_found(phrase: str, text: str, count: int) -> None:
