@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 import time
@@ -163,9 +164,13 @@ def launch(settings: type[S], build: Callable[[S], App]) -> None:
 
 
 def run(app: App) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return; a second signal cuts that short.
+    """Serve until SIGTERM or SIGINT, then drain and return.
 
-    Raises `SystemExit` with 1 if the app does not start, with 128 + the signal's number if it was cut short.
+    A second signal, or one during the start, cuts that short: calls are broken off, but `stop` runs. One more ends the
+    process at once, even if the device hangs.
+
+    Raises `SystemExit` with 1 if the app does not start, with 128 + the signal's number if it was cut short; a process
+    that was ended at once has that exit code, too.
     """
     logs.configure(app.settings.log_level, app.settings.log_format)
     with asyncio.Runner(loop_factory=_loop_factory(app.settings)) as runner:
@@ -190,8 +195,7 @@ async def _serve_until_signalled(app: App) -> int:
             garbage.set_aside()
             await signals.first()
     except asyncio.CancelledError:
-        logger.warning("cut short by signal %s", signals.last)
-        return 128 + signals.last
+        return 128 + signals.cut_short_by
     except Exception as error:
         expected = isinstance(error, ServingError | OSError)
         logger.error("failed: %s: %s", type(error).__name__, error, exc_info=not expected)
@@ -200,10 +204,14 @@ async def _serve_until_signalled(app: App) -> int:
 
 
 class _StopSignals:
-    """SIGTERM and SIGINT: one that is waited for asks to stop, any other cancels whatever is going on."""
+    """SIGTERM and SIGINT: one that is waited for asks to stop, another cancels what goes on, a last ends the process.
+
+    The last is for a device thread that hangs: nothing can cancel a step.
+    """
 
     def __init__(self) -> None:
-        self.last = 0
+        self.cut_short_by = 0
+        """The signal that cancelled what was going on; 0 if none did."""
         self._asked: asyncio.Future[None] | None = None
         self._task = asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -215,8 +223,12 @@ class _StopSignals:
         await self._asked
 
     def _received(self, number: int) -> None:
-        self.last = number
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(None)
-        elif self._task is not None:
+        elif not self.cut_short_by and self._task is not None:
+            self.cut_short_by = number
+            logger.warning("cut short by signal %s; one more ends the process at once", number)
             self._task.cancel()
+        else:
+            logger.warning("ended at once by signal %s", number)
+            os._exit(128 + number)

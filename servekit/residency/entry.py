@@ -7,6 +7,8 @@ from servekit.residency.models import EvictReason, ModelSpec, ModelState, ModelS
 HOST_COPY_BYTES_PER_S = 10e9
 """Assumed speed of a copy from host memory until the first one is measured."""
 
+_WEAKEST_FIRST = (None, EvictReason.ROOM, EvictReason.IDLE, EvictReason.MEMORY, EvictReason.UNLOAD, EvictReason.CLOSE)
+
 
 @dataclass(eq=False, slots=True)
 class Entry:
@@ -46,6 +48,12 @@ class Entry:
         return self.state is ModelState.READY and not self.leases and not self.pinned
 
     @property
+    def leaving(self) -> bool:
+        """On its way off the device, or about to be."""
+        doomed = self.state is ModelState.READY and self.doom is not None and not self.leases
+        return doomed or self.state is ModelState.EVICTING
+
+    @property
     def occupies(self) -> bool:
         """True while any of its bytes may be on the device."""
         return self.state in (ModelState.LOADING, ModelState.READY, ModelState.EVICTING)
@@ -75,12 +83,17 @@ class Entry:
         self.loaded_at = now
         self.error = ""
 
+    def must_leave(self, reason: EvictReason) -> None:
+        """Have it leave as soon as the device is free to do it; a stronger reason that it has already stays."""
+        self.doom = max(self.doom, reason, key=_WEAKEST_FIRST.index)
+
     def gone(self, host_bytes: int) -> None:
-        """Note that it is off the device."""
+        """Note that it is off the device; if it was to unload, a copy in host memory has to leave yet."""
         self.host_bytes = host_bytes
         self.bytes = self.loaded_bytes
         self.state = ModelState.HOST if host_bytes else ModelState.ABSENT
-        self.doom = None
+        if not (host_bytes and self.doom is EvictReason.UNLOAD):
+            self.doom = None
 
     def status(self, *, waiting: int, fraction: float, now: float) -> ModelStatus:
         """Return a snapshot; `waiting` requests want it."""

@@ -104,12 +104,16 @@ class Ledger:
         entry.last_used = now
 
     def pin(self, model_id: str, pinned: bool) -> None:
-        """Set or clear a pin; does not load. A pin keeps what was about to leave, unless the device is over budget."""
+        """Set or clear a pin; does not load. A pin keeps what was about to leave.
+
+        If the device is over budget others leave instead, and the pinned model if nothing else helps.
+        """
         entry = self._entries[model_id]
         entry.pinned = pinned
-        over_budget = entry.doom is EvictReason.MEMORY and self.room.free_bytes < 0
-        if pinned and not over_budget:
+        if pinned and entry.doom is not None:
             entry.doom = None
+            if entry.usable:
+                self._keep_to_budget(entry)
 
     def unload(self, model_id: str) -> None:
         """Have a model leave device and host. Raises ModelBusy if it is leased, pinned or waited for."""
@@ -117,20 +121,20 @@ class Ledger:
         if why := self._busy(entry):
             raise ModelBusy(f"model {model_id!r} cannot be unloaded: {why}")
         if entry.state is not ModelState.ABSENT:
-            entry.doom = EvictReason.UNLOAD
+            entry.must_leave(EvictReason.UNLOAD)
 
     def expire(self, now: float, idle_s: float) -> None:
         """Have every model leave the device that nobody has used for `idle_s`."""
         for entry in self._entries.values():
             since = entry.loaded_at if entry.last_used is None else max(entry.loaded_at, entry.last_used)
             if entry.evictable and not self._wanted(entry.spec.model_id) and now - since >= idle_s:
-                entry.doom = EvictReason.IDLE
+                entry.must_leave(EvictReason.IDLE)
 
     def evict_idle(self) -> None:
         """Have every model leave the device that nobody uses, because memory ran out."""
         for entry in self._entries.values():
             if entry.evictable:
-                entry.doom = EvictReason.MEMORY
+                entry.must_leave(EvictReason.MEMORY)
 
     def close(self, error: BaseException) -> None:
         """Fail all that wait, now and later, with `error`, and have everything leave as its leases end."""
@@ -181,11 +185,7 @@ class Ledger:
 
     def evicted(self, model_id: str, reason: EvictReason, *, host_bytes: int = 0) -> None:
         """The device reports the model's bytes free; `host_bytes` are kept in host memory."""
-        entry = self._done(model_id)
-        unload_asked_meanwhile = entry.doom is EvictReason.UNLOAD and host_bytes > 0
-        entry.gone(host_bytes)
-        if unload_asked_meanwhile:
-            entry.doom = EvictReason.UNLOAD
+        self._done(model_id).gone(host_bytes)
 
     def dropped(self, model_id: str) -> None:
         """The copy in host memory is gone."""
@@ -290,7 +290,7 @@ class Ledger:
 
     def _keep_to_budget(self, heavier: Entry) -> None:
         for victim in self.room.overweight(heavier):
-            victim.doom = EvictReason.MEMORY
+            victim.must_leave(EvictReason.MEMORY)
 
     def _mark(self, action: Action | None) -> None:
         if isinstance(action, Load):

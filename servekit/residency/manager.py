@@ -136,7 +136,7 @@ class Residency(Generic[T]):
         self._advance()
         entry = self._ledger.entry(model_id)
         await self._until(lambda: entry.doom is None)
-        if entry.pinned and entry.occupies:
+        if entry.pinned and entry.state is not ModelState.ABSENT:
             raise ModelBusy(f"model {model_id!r} was pinned before it was unloaded")
 
     def pin(self, model_id: str) -> None:
@@ -148,10 +148,13 @@ class Residency(Generic[T]):
         self._set_pin(model_id, False)
 
     async def evict_idle(self) -> None:
-        """Evict all that nobody uses, for work that ran out of memory; return when the bytes are free."""
+        """Evict all that nobody uses, for work that ran out of memory; return when the bytes are free.
+
+        May be called while holding a lease: a leased model that has to leave, too, is not waited for.
+        """
         self._ledger.evict_idle()
         self._advance()
-        await self._until(lambda: all(each.doom is None for each in self._ledger.entries))
+        await self._until(lambda: all(each.doom is None or each.leases for each in self._ledger.entries))
 
     def resized(self, model_id: str, bytes_on_device: int) -> None:
         """Tell what a model on the device weighs now; others leave if it became too heavy. Raises `UnknownModel`."""

@@ -45,7 +45,7 @@ class Mover(Generic[T]):
         self._loading = ""
 
     def stop_load(self) -> None:
-        """Ask the load under way to stop."""
+        """Ask the load under way to stop, or the next one if none has begun."""
         self._token.cancel()
 
     async def perform(self, action: Action) -> None:
@@ -60,7 +60,7 @@ class Mover(Generic[T]):
 
     async def _load(self, action: Load) -> None:
         model_id, began = action.model_id, self._clock.monotonic()
-        self._token, self._loading = CancelToken(), model_id
+        self._loading = model_id
         self._progressed(model_id, 0.0)
         try:
             loaded = await self._bring(action)
@@ -75,7 +75,7 @@ class Mover(Generic[T]):
         else:
             self._take(action, loaded, self._clock.monotonic() - began)
         finally:
-            self._loading, self.fraction = "", 0.0
+            self._token, self._loading, self.fraction = CancelToken(), "", 0.0
 
     async def _bring(self, action: Load) -> Loaded[T]:
         loop, model_id = asyncio.get_running_loop(), action.model_id

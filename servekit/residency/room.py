@@ -58,10 +58,14 @@ class Room:
         return chosen
 
     def overweight(self, entry: Entry) -> list[Entry]:
-        """Return what must leave because `entry` came heavier than the budget allows: itself if nothing else helps."""
-        missing = -self.free_bytes
+        """Return what must leave, besides what leaves already, so that the budget holds.
+
+        Idle models first; `entry`, which is heavier than expected or was to leave, if nothing else helps.
+        """
+        leaving = [each for each in self.entries.values() if each.leaving]
+        missing = -self.free_bytes - sum(each.footprint(self.budget_bytes) for each in leaving)
         chosen: list[Entry] = []
-        for candidate in [*(each for each in self._movable(entry) if not each.leases), entry]:
+        for candidate in [*(each for each in self._movable(entry) if each.usable and not each.leases), entry]:
             if missing <= 0:
                 break
             chosen.append(candidate)

@@ -114,6 +114,22 @@ async def test_a_second_signal_cuts_the_drain_short(launch: Launch) -> None:
     assert "stopped" in toy.messages()
 
 
+async def test_a_third_signal_ends_a_process_whose_device_hangs(launch: Launch) -> None:
+    toy = await launch("stuck", grace_s="1000")
+    address = (await toy.logged("listening"))["address"]
+    await toy.logged("ready")
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = ToyClient(channel).call("Unary", "for ever")
+        await toy.logged("stuck")
+        for answer in ("draining", "cut short"):
+            toy.process.terminate()
+            await toy.logged(answer)
+        toy.process.send_signal(signal.SIGINT)
+        assert await call.code() is not grpc.StatusCode.OK
+    assert await toy.exited() == 128 + signal.SIGINT
+    assert toy.messages()[-1] == f"ended at once by signal {signal.SIGINT:d}"
+
+
 async def test_a_signal_during_the_start_gives_it_up(launch: Launch) -> None:
     toy = await launch("hangs")
     await toy.logged("listening")

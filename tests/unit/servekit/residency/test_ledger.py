@@ -231,6 +231,29 @@ def test_a_pin_takes_back_an_unload_that_has_not_begun() -> None:
     assert device.state("a") is ModelState.READY
 
 
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_pin_does_not_keep_what_is_over_the_budget(expired: bool) -> None:
+    device = Device({"a": 4, "b": 4}, budget=10)
+    device.use("a")
+    device.ask("b")
+    device.ledger.resized("a", 11)
+    if expired:
+        device.ledger.expire(now=100.0, idle_s=60.0)
+    device.ledger.pin("a", True)
+    assert device.settle() == [load("b"), evict("a", EvictReason.MEMORY)]
+
+
+def test_a_pin_has_others_leave_for_what_is_over_the_budget() -> None:
+    device = Device({"a": 4, "b": 2, "c": 2}, budget=10)
+    device.use("a", "b")
+    device.ask("c")
+    device.ledger.unload("a")
+    device.ledger.resized("b", 7)
+    device.ledger.pin("a", True)
+    assert device.settle() == [load("c"), evict("b", EvictReason.MEMORY)]
+    assert device.state("a") is ModelState.READY
+
+
 @pytest.mark.parametrize(("pinned", "free"), [(False, 8), (True, 5)])
 def test_what_can_never_fit_fails_at_once(pinned: bool, free: int) -> None:
     device = Device({"a": 3, "huge": 9}, budget=8)
@@ -283,6 +306,16 @@ def test_a_model_heavier_than_its_estimate_makes_idle_ones_leave_before_it_is_le
     assert not device.ledger.entry("b").leases
     assert device.settle() == [evict("a", EvictReason.MEMORY)]
     assert request.state is RequestState.GRANTED
+
+
+def test_what_leaves_already_makes_room_for_a_model_heavier_than_its_estimate() -> None:
+    device = Device({"a": 4, "b": 4, "c": 1}, budget=10)
+    device.use("a", "b", "b")
+    device.ask("c")
+    device.ledger.unload("b")
+    device.do(size=5)
+    assert device.settle() == [evict("b", EvictReason.UNLOAD)]
+    assert device.state("a") is ModelState.READY
 
 
 def test_a_model_heavier_than_its_estimate_leaves_if_nothing_else_can() -> None:
@@ -446,6 +479,35 @@ def test_unload_while_being_evicted_drops_the_host_copy_too() -> None:
     assert device.next == evict("a", park=True)
     device.ledger.unload("a")
     assert device.settle() == [evict("a", park=True), Drop("a"), load("b")]
+
+
+@pytest.mark.parametrize("meanwhile", ["idle", "out of memory", "overweight"])
+def test_a_weaker_reason_to_leave_does_not_take_the_place_of_an_unload(meanwhile: str) -> None:
+    device = Device({"a": 4, "b": 4}, budget=10, host=10)
+    device.use("a")
+    device.ask("b")
+    device.ledger.unload("a")
+    if meanwhile == "idle":
+        device.ledger.expire(now=100.0, idle_s=60.0)
+    elif meanwhile == "out of memory":
+        device.ledger.evict_idle()
+    device.do(size=8 if meanwhile == "overweight" else 4)
+    assert device.settle() == [evict("a", EvictReason.UNLOAD)]
+
+
+def test_unload_of_a_load_that_stops_drops_the_host_copy_it_came_from() -> None:
+    device = Device({"a": 4}, budget=4, host=4)
+    device.use("a")
+    device.ledger.evict_idle()
+    device.advance()
+    device.settle()
+    request = device.ask("a")
+    assert device.next == load("a", from_host=True)
+    device.ledger.withdraw(request)
+    device.ledger.unload("a")
+    device.ledger.load_cancelled("a")
+    device.advance()
+    assert device.settle() == [Drop("a")]
 
 
 @pytest.mark.parametrize("why", ["use it", "pinned", "wait for it"])

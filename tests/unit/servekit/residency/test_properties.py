@@ -1,16 +1,18 @@
 """What holds whatever is asked: the ledger against random requests, leases, pins, failures and wrong estimates."""
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from servekit.errors import DeviceOutOfMemory
 from servekit.residency import (
     Action,
     Drop,
     Evict,
+    EvictReason,
     Ledger,
     Load,
     ModelBusy,
@@ -38,10 +40,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.real = dict(zip(MODELS, sizes, strict=True))
         self.requests: list[Request] = []
         self.action: Action | None = None
+        self.unloading: set[str] = set()
         self.now = 0.0
 
     def advance(self) -> None:
         self.now += 1.0
+        self.unloading = {each for each in self.unloading if self.ledger.entry(each).state is not ModelState.ABSENT}
         free_before = self.ledger.room.free_bytes
         result = self.ledger.advance(self.now)
         granted = [each for each in result.settled if each.state is RequestState.GRANTED]
@@ -51,6 +55,14 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.action is None, "two actions at once"
             self.action = result.action
             self.check_action(result.action)
+        self.check()
+
+    def check(self) -> None:
+        self.what_is_over_the_budget_leaves()
+        self.what_is_asked_to_unload_leaves_device_and_host()
+        self.host_memory_is_within_its_budget_or_being_freed()
+        self.nobody_is_bypassed_beyond_the_bound()
+        self.leases_are_counted()
 
     def check_action(self, action: Action) -> None:
         entry = self.ledger.entry(action.model_id)
@@ -63,6 +75,13 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert action.from_host == (entry.host_bytes > 0)
             case Drop():
                 assert entry.host_bytes > 0
+
+    def serve(self, model: str) -> None:
+        """Load a model into free room and use it for a moment."""
+        self.ask(model)
+        self.do()
+        self.ledger.release(self.leased()[0], self.now)
+        self.advance()
 
     def leased(self) -> list[Request]:
         return [each for each in self.requests if each.state is RequestState.GRANTED]
@@ -90,15 +109,18 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(model=Models, pinned=st.booleans())
     def pin(self, model: str, pinned: bool) -> None:
         self.ledger.pin(model, pinned)
+        if pinned:  # which may take an unload back
+            self.unloading.discard(model)
         self.advance()
 
     @rule(model=Models)
     def unload(self, model: str) -> None:
         with suppress(ModelBusy):
             self.ledger.unload(model)
+            self.unloading.add(model)
         self.advance()
 
-    @rule(idle_s=st.floats(0, 10))
+    @rule(idle_s=st.sampled_from([0.0, 5.0]))
     def expire(self, idle_s: float) -> None:
         self.ledger.expire(self.now, idle_s)
         self.advance()
@@ -144,22 +166,21 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.load_out_of_memory(model_id, DeviceOutOfMemory(wanted_bytes=2, free_bytes=1))
         self.advance()
 
-    @invariant()
-    def only_a_load_heavier_than_expected_is_over_the_budget(self) -> None:
-        room = self.ledger.room
-        if room.free_bytes < 0:
-            assert any(entry.doom is not None or entry.state is ModelState.EVICTING for entry in self.ledger.entries)
+    def what_is_over_the_budget_leaves(self) -> None:
+        leaving = [each for each in self.ledger.entries if each.doom is not None or each.state is ModelState.EVICTING]
+        bytes_to_come = sum(each.footprint(BUDGET) for each in leaving if each.occupies)
+        assert self.ledger.room.free_bytes + bytes_to_come >= 0
 
-    @invariant()
+    def what_is_asked_to_unload_leaves_device_and_host(self) -> None:
+        assert all(self.ledger.entry(each).doom is EvictReason.UNLOAD for each in self.unloading)
+
     def host_memory_is_within_its_budget_or_being_freed(self) -> None:
         if self.ledger.room.host_used_bytes > HOST_BUDGET:
             assert self.action is not None
 
-    @invariant()
     def nobody_is_bypassed_beyond_the_bound(self) -> None:
         assert all(each.bypassed <= MAX_BYPASS for each in self.requests)
 
-    @invariant()
     def leases_are_counted(self) -> None:
         for entry in self.ledger.entries:
             assert entry.leases == sum(each.model_id == entry.spec.model_id for each in self.leased())
@@ -177,6 +198,54 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.advance()
         assert not self.waiting()
         assert self.action is None
+
+
+COMING = "c"
+ORDERS: Mapping[str, Callable[[LedgerMachine], None]] = {
+    "pin": lambda machine: machine.pin("a", True),
+    "unpin": lambda machine: machine.pin("a", False),
+    "unload": lambda machine: machine.unload("a"),
+    "unload what is coming": lambda machine: machine.unload(COMING),
+    "expire": lambda machine: machine.expire(0.0),
+    "evict idle": lambda machine: machine.evict_idle(),
+    "grow": lambda machine: machine.resize("a", BUDGET),
+    "shrink": lambda machine: machine.resize("a", 1),
+}
+ENDS: Mapping[str, Callable[[LedgerMachine], None]] = {
+    "well": lambda machine: machine.do(),
+    "cancelled": lambda machine: machine.break_load("cancelled"),
+    "out of memory": lambda machine: machine.break_load("out of memory"),
+}
+Orders = st.lists(st.sampled_from(list(ORDERS)), min_size=4, max_size=10)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    resident=st.sampled_from(["a", "ab"]),
+    wanted=st.booleans(),
+    during=Orders,
+    end=st.sampled_from(list(ENDS)),
+    after=Orders,
+)
+def test_what_is_ordered_during_a_load_holds_after_it(
+    resident: str, wanted: bool, during: list[str], end: str, after: list[str]
+) -> None:
+    machine = LedgerMachine()
+    machine.begin([4, 3, 3, 1], [])
+    machine.serve(COMING)
+    machine.evict_idle()
+    machine.do()
+    for model in resident:
+        machine.serve(model)
+    machine.ask(COMING)
+    if not wanted:
+        machine.ledger.withdraw(machine.waiting()[0])
+    for order in during:
+        ORDERS[order](machine)
+    ENDS[end](machine)
+    for order in after:
+        ORDERS[order](machine)
+    machine.teardown()
 
 
 class Crowd:

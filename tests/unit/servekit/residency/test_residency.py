@@ -244,6 +244,27 @@ async def test_cancelling_the_last_waiter_stops_the_load(
     assert residency.model_status("a").error == ""
 
 
+async def test_a_waiter_who_leaves_just_as_its_load_is_decided_on_stops_it(
+    build: Callable[..., Residency[Weights]], shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = shelf.load
+
+    async def cancel_who_is_next(model_id: str, on_progress: OnProgress, token: CancelToken) -> Loaded[Weights]:
+        loaded = await load(model_id, on_progress, token)
+        waiting.cancel()
+        return loaded
+
+    monkeypatch.setattr(shelf, "load", cancel_who_is_next)
+    residency = build(budget=10)
+    first = asyncio.create_task(residency.load("a"))
+    waiting = asyncio.create_task(residency.load("b"))
+    await asyncio.wait([first, waiting])
+    await settle()
+    assert shelf.log == ["load a", "load b"]
+    assert shelf.token.cancelled
+    assert residency.model_status("b").state is ModelState.ABSENT
+
+
 async def test_who_comes_while_a_load_stops_has_it_begin_again(residency: Residency[Weights], shelf: Shelf) -> None:
     shelf.go_on.clear()
     first = asyncio.create_task(residency.load("a"))
@@ -305,11 +326,40 @@ async def test_out_of_memory_twice_is_a_typed_error(residency: Residency[Weights
     assert (failed.value.wanted_bytes, failed.value.free_bytes) == (4, 1)
 
 
+async def test_work_that_ran_out_of_memory_waits_for_what_is_idle_and_not_for_its_own_lease(
+    build: Callable[..., Residency[Weights]], shelf: Shelf
+) -> None:
+    residency = build(budget=10)
+    await residency.load("b")
+    async with residency.acquire("a"):
+        residency.resized("a", 12)
+        evicting = asyncio.create_task(residency.evict_idle())
+        await settle()
+        assert evicting.done()
+        assert shelf.log == ["load b", "load a", "unload b"]
+
+
 async def test_unload_waits_until_the_bytes_are_free(residency: Residency[Weights], shelf: Shelf) -> None:
     await residency.load("a")
     await residency.unload("a")
     assert shelf.log == ["load a", "unload a"]
     assert residency.status().used_bytes == 0
+
+
+async def test_unload_frees_host_memory_too_although_the_model_expires_meanwhile(
+    build: Callable[..., Residency[Weights]], shelf: Shelf
+) -> None:
+    residency = build(budget=10, host=8)
+    await residency.load("a")
+    shelf.go_on.clear()
+    loading = asyncio.create_task(residency.load("b"))
+    await settle()
+    unloading = asyncio.create_task(residency.unload("a"))
+    await settle()
+    residency.sweep(0.0)
+    shelf.go_on.set()
+    await asyncio.gather(loading, unloading)
+    assert shelf.log == ["load a", "load b", "unload a"]
 
 
 async def test_a_model_in_use_cannot_be_unloaded(residency: Residency[Weights]) -> None:
