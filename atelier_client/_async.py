@@ -17,7 +17,7 @@ from atelier.router.v1 import router_service_pb2 as router_pb2
 from atelier.router.v1.router_service_pb2_grpc import RouterServiceStub
 from atelier.voice.v1 import voice_pb2, voice_service_pb2
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
-from atelier_client._channel import DEFAULT_TARGET, OPTIONS, checked_timeout
+from atelier_client._channel import DEFAULT_TARGET, checked_timeout, options
 from atelier_client._credentials import ANONYMOUS, Credentials
 from atelier_client._errors import AtelierError, closed, from_rpc_error
 from atelier_client._requests import (
@@ -57,9 +57,9 @@ class AsyncClient:
         self._closed = False
         secure = credentials.channel(target)
         self._channel = (
-            grpc.aio.secure_channel(target, secure, options=OPTIONS)
+            grpc.aio.secure_channel(target, secure, options=options(target))
             if secure
-            else grpc.aio.insecure_channel(target, options=OPTIONS)
+            else grpc.aio.insecure_channel(target, options=options(target))
         )
         self._images = ImageServiceStub(self._channel)
         self._voices = VoiceServiceStub(self._channel)
@@ -105,13 +105,17 @@ class AsyncClient:
     ) -> AsyncGenerator[voice_service_pb2.SynthesizeStreamResponse, None]:
         """Speak text as it arrives and yield the events: audio starts as soon as a sentence is complete.
 
-        Closing the generator cancels the call. What `text` raises, this raises.
+        Closing the generator cancels the call. What `text` raises, this raises. When the call ends first, waiting for
+        more of `text` is cancelled.
         """
         check_pieces(text, AsyncIterable)
         config = synthesis_config(**options)
         failures: list[Exception] = []
+        readers: list[asyncio.Task[Any]] = []
 
         async def requests() -> AsyncIterator[voice_service_pb2.SynthesizeStreamRequest]:
+            if reader := asyncio.current_task():
+                readers.append(reader)
             yield voice_service_pb2.SynthesizeStreamRequest(config=config)
             try:
                 async for piece in text:
@@ -131,6 +135,9 @@ class AsyncClient:
             if failures:
                 raise failures[0] from None
             raise
+        finally:
+            for reader in readers:  # a task of gRPC's, which would outlive a call that the server ends
+                reader.cancel()
 
     async def voices(self, language: str = "", model: str = "") -> list[voice_pb2.Voice]:
         """Return the voices the caller may use."""

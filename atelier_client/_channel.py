@@ -2,7 +2,12 @@
 
 import json
 
-OPTIONS: tuple[tuple[str, int | str], ...] = (
+from atelier_client._credentials import is_loopback
+
+Options = tuple[tuple[str, int | str], ...]
+
+OPTIONS: Options = (
+    ("grpc.max_reconnect_backoff_ms", 5_000),  # the default of two minutes would hide a server that came back
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     (
@@ -38,8 +43,16 @@ OPTIONS: tuple[tuple[str, int | str], ...] = (
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `make run` puts the router."""
 
+NO_PROXY: Options = (("grpc.enable_http_proxy", 0),)
+"""A proxy that `http_proxy` names could not reach a server of this machine, and would be shown the keys for it."""
+
 LONGEST_TIMEOUT = 99_999_999.0
 """Seconds, three years. gRPC counts nanoseconds in 64 bits: what is too long for them would be over at once."""
+
+
+def options(target: str) -> Options:
+    """Return the options of a channel to `target`."""
+    return OPTIONS + NO_PROXY if is_loopback(target) else OPTIONS
 
 
 def checked_timeout(seconds: float | None) -> float | None:

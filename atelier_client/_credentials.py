@@ -41,7 +41,7 @@ class Credentials:
     def channel(self, target: str) -> grpc.ChannelCredentials | None:
         """Return how to secure a channel to `target`, None for plaintext."""
         if not self.secure:
-            if self.api_key and not _is_loopback(target):
+            if self.api_key and not is_loopback(target):
                 raise ValueError(f"a key is sent to another machine over TLS only; use TLS to reach {target}")
             return None
         ca, key, cert = (file.read_bytes() if file else None for file in (self.ca_file, self.key_file, self.cert_file))
@@ -55,7 +55,8 @@ class Credentials:
 ANONYMOUS = Credentials()
 
 
-def _is_loopback(target: str) -> bool:
+def is_loopback(target: str) -> bool:
+    """Tell whether a gRPC target is of this machine."""
     address = target.rpartition("/")[2]
     if target.startswith("unix:"):
         return True

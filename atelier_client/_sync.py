@@ -15,7 +15,7 @@ from atelier.router.v1 import router_service_pb2 as router_pb2
 from atelier.router.v1.router_service_pb2_grpc import RouterServiceStub
 from atelier.voice.v1 import voice_pb2, voice_service_pb2
 from atelier.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
-from atelier_client._channel import DEFAULT_TARGET, OPTIONS, checked_timeout
+from atelier_client._channel import DEFAULT_TARGET, checked_timeout, options
 from atelier_client._credentials import ANONYMOUS, Credentials
 from atelier_client._errors import AtelierError, closed, from_rpc_error
 from atelier_client._requests import (
@@ -64,9 +64,9 @@ class Client:
         self._closed = False
         secure = credentials.channel(target)
         self._channel = (
-            grpc.secure_channel(target, secure, options=OPTIONS)
+            grpc.secure_channel(target, secure, options=options(target))
             if secure
-            else grpc.insecure_channel(target, options=OPTIONS)
+            else grpc.insecure_channel(target, options=options(target))
         )
         self._images = ImageServiceStub(self._channel)
         self._voices = VoiceServiceStub(self._channel)

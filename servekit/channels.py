@@ -1,6 +1,7 @@
 """Channels to the servers behind this one: in the clear, or over TLS with a certificate and a key of our own."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any, Self
 
 import grpc
 
-from servekit.settings import BackendSettings
+from servekit.settings import BackendSettings, is_loopback
+
+logger = logging.getLogger(__name__)
 
 Stamp = tuple[int, ...]
 
@@ -38,12 +41,14 @@ class Link:
         """Return a channel to `target`; raises `OSError` if a file cannot be read.
 
         `server_name` is the name that the server's certificate must carry, where it is not the host of `target`, for
-        instance because that is the address a name resolved to.
+        instance because that is the address a name resolved to. A proxy of the environment is not asked for a server
+        of this machine, which it could not reach.
         """
+        proxies = [("grpc.enable_http_proxy", 0)] if _is_here(target) else []
         if self.ca_file is None:
-            return grpc.aio.insecure_channel(target, options)
+            return grpc.aio.insecure_channel(target, [*options, *proxies])
         names = [("grpc.ssl_target_name_override", server_name)] if server_name else []
-        return grpc.aio.secure_channel(target, self._credentials(self.ca_file), [*options, *names])
+        return grpc.aio.secure_channel(target, self._credentials(self.ca_file), [*options, *proxies, *names])
 
     def stamp(self) -> Stamp:
         """Return what changes when a certificate or key file is renewed; files that are missing count as 0."""
@@ -73,11 +78,16 @@ class RenewedChannel:
         self._closing: set[asyncio.Task[None]] = set()
 
     def current(self) -> grpc.aio.Channel:
-        """Return the channel to use now; must be called on the event loop."""
-        stamp = self._link.stamp()
-        if self._channel is None or stamp != self._stamp:
-            self._retire()
-            self._channel, self._stamp = self._connect(), stamp
+        """Return the channel to use now; must be called on the event loop.
+
+        While the files cannot be read it is the one there is; raises `OSError` if there is none.
+        """
+        try:
+            self._channel = self._renewed()
+        except OSError as error:
+            if self._channel is None:
+                raise
+            logger.warning("keeping the connection made with the certificates before: %s", error)
         return self._channel
 
     async def close(self) -> None:
@@ -86,11 +96,24 @@ class RenewedChannel:
             await self._channel.close()
         await asyncio.gather(*self._closing)
 
+    def _renewed(self) -> grpc.aio.Channel:
+        stamp = self._link.stamp()
+        if self._channel is not None and stamp == self._stamp:
+            return self._channel
+        channel = self._connect()
+        self._retire()
+        self._stamp = stamp
+        return channel
+
     def _retire(self) -> None:
         if self._channel is not None:
             closing = asyncio.create_task(self._channel.close(self._grace_s), name="close-old-channel")
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
+
+
+def _is_here(target: str) -> bool:
+    return is_loopback(target.rpartition("/")[2].rpartition(":")[0])
 
 
 class _ApiKey(grpc.AuthMetadataPlugin):

@@ -15,6 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 ADDRESS_VARIABLE = "ATELIER_HEALTH_ADDRESS"
 
+_DIRECT = [("grpc.enable_http_proxy", 0)]
+"""A proxy of the environment, there for downloads, says nothing about a server."""
+
 
 def trouble(channel: grpc.Channel, service: str = "", timeout_s: float = 5.0) -> str:
     """Return why `service` is not to be used, empty if it is healthy."""
@@ -37,11 +40,11 @@ def open_channel(options: argparse.Namespace) -> grpc.Channel:
     if options.ca is None:
         if options.cert is not None:
             raise ValueError("--cert and --key need --ca, without which there is no TLS")
-        return grpc.insecure_channel(options.address)
+        return grpc.insecure_channel(options.address, _DIRECT)
     pair = [path.read_bytes() if path else None for path in (options.key, options.cert)]
     credentials = grpc.ssl_channel_credentials(options.ca.read_bytes(), *pair)
     named = [("grpc.ssl_target_name_override", options.name)] if options.name else []
-    return grpc.secure_channel(options.address, credentials, named)
+    return grpc.secure_channel(options.address, credentials, [*_DIRECT, *named])
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

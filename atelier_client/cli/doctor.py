@@ -29,7 +29,10 @@ def examine() -> Iterator[Check]:
     if importlib.util.find_spec("torch") is None:
         yield Check("device", "torch is not installed here: only the client, the router and the rules can run")
         return
-    yield from _device()
+    try:
+        yield from _device()
+    except (ImportError, OSError, RuntimeError) as error:  # libraries it cannot load, kernels it was built without
+        yield Check("torch works", f"no: {error}", ok=False)
 
 
 def _device() -> Iterator[Check]:

@@ -5,12 +5,12 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 from honcho import manager as honcho
-from honcho.printer import Printer
+from honcho.printer import Message, Printer
 
 from deploy.local.settings_table import settings_class
 from deploy.local.studio import SERVICES, Process, processes
@@ -27,13 +27,53 @@ _SPARE_S = 10.0
 """Seconds that a service gets beyond its drain and its grace, to unload and exit."""
 
 
+class _Printer(Printer):  # type: ignore[misc]
+    """Prints what the services say, and calls `on_lost` when that cannot be written any more."""
+
+    def __init__(self, output: TextIO, on_lost: Callable[[], None]) -> None:
+        super().__init__(output)
+        self._on_lost = on_lost
+
+    def write(self, message: Message) -> None:
+        """Print a message."""
+        try:
+            super().write(message)
+        except OSError:  # who read it has ended, or the terminal is gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
+            self._on_lost()
+
+
 class _Manager(honcho.Manager):  # type: ignore[misc]
-    """A manager that passes on every signal after the first as well; a service then cuts its drain short."""
+    """A manager that passes on every signal after the first as well; a service then cuts its drain short.
+
+    A signal that comes while the services are being started counts once they are, and can be stopped. They are also
+    stopped once nobody reads any more what they say.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_Printer(sys.stdout, self.terminate))
 
     def _start(self) -> None:
-        super()._start()
+        first = signal.getsignal(signal.SIGTERM)
+        early: list[int] = []
         for number in honcho.SIGNALS:
-            signal.signal(number, partial(self._signalled, signal.getsignal(number)))
+            signal.signal(number, lambda number, _: early.append(number))
+        super()._start()
+        self._await_start()
+        for number in honcho.SIGNALS:
+            signal.signal(number, partial(self._signalled, first))
+        for number in early:
+            signal.raise_signal(number)
+
+    def _await_start(self) -> None:
+        """Return when all process ids are known; what else was told meanwhile is still to be read."""
+        told = []
+        while not self._all_started():
+            told.append(self.events.get())
+            if told[-1].type == "start":
+                self._processes[told[-1].name].update(told[-1].data)
+        for message in told:
+            self.events.put(message)
 
     def _signalled(self, first: Any, number: int, frame: Any) -> None:
         if self._terminating:
@@ -49,12 +89,14 @@ def patience_s() -> float:
 
 
 def serve(services: Sequence[Process], wait_s: float) -> int:
-    """Run the services until a signal, or until one ends, and return the exit code.
+    """Run the services until a signal, until one ends or until standard output closes, and return the exit code.
 
     The others are stopped then; what is left `wait_s` after the first has ended is killed.
     """
     honcho.KILL_WAIT = wait_s
-    manager = _Manager(Printer(sys.stdout))
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is below nohup
+        honcho.SIGNALS[signal.SIGHUP] = {"name": "SIGHUP", "rc": 129}
+    manager = _Manager()
     for each in services:
         command = f"exec {shlex.join(each.command)}"  # in the place of honcho's shell, which would die at once
         manager.add_process(each.name, command, env=os.environ | each.environment)

@@ -56,6 +56,15 @@ async def test_arguments_that_the_locale_cannot_read_are_told(arguments: list[st
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("error", ["ImportError", "OSError", "RuntimeError"])
+async def test_the_doctor_tells_that_torch_is_broken(error: str, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text(f"raise {error}('libcudart.so.12: cannot open shared object file')")
+    ended = await _run("doctor", PYTHONPATH=str(tmp_path))
+    assert ended.returncode == 1
+    assert "BAD torch works    no: libcudart.so.12: cannot open shared object file" in ended.stdout
+    assert ended.stderr == ""
+
+
 async def test_standard_output_that_is_full_is_told_in_a_line() -> None:
     ended = await _run("key", "new", "ann", into="/dev/full")
     assert ended.returncode == 1

@@ -54,6 +54,16 @@ async def test_a_picture_may_go_to_standard_output_and_nothing_else_does(server:
     assert "adjusted" in result.stderr
 
 
+async def test_a_server_of_this_machine_is_reached_without_the_proxy(
+    server: str, unused_tcp_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_tcp_port}")
+    result = await atelier("image", "a cat", "-o", str(tmp_path / "cat.png"), "--server", server)
+    assert result.exit_code == 0, result.output
+
+
 async def test_pictures_are_numbered(server: str, tmp_path: Path) -> None:
     result = await atelier("image", "a cat", "--count", "3", "-o", str(tmp_path / "cat.png"), "--server", server)
     assert result.exit_code == 0, result.output

@@ -76,6 +76,23 @@ async def test_what_the_server_says_is_still_told(server: str) -> None:
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
+async def test_a_call_that_the_server_ends_ends_the_callers_iterator(server: str) -> None:
+    ended = asyncio.Event()
+
+    async def tokens() -> AsyncIterator[str]:
+        try:
+            yield STORY[:100]
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with AsyncClient(server) as client:
+        with pytest.raises(AtelierError, match="espeak/nobody"):
+            await anext(client.speak(tokens(), voice="espeak/nobody"))
+        await ended.wait()
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
 async def test_closing_a_stream_ends_the_work(server: str) -> None:
     async with AsyncClient(server) as client, grpc.aio.insecure_channel(server) as channel:
         async with aclosing(client.speak(endless_tokens())) as events:

@@ -47,10 +47,14 @@ Run = Callable[..., Awaitable[Running]]
 async def run() -> AsyncIterator[Run]:
     started: list[Running] = []
 
-    async def start(*arguments: str) -> Running:
-        environment, pipe = os.environ | {"PYTHONPATH": str(ROOT)}, asyncio.subprocess.PIPE
+    async def start(*arguments: str, stdout: int = asyncio.subprocess.PIPE) -> Running:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env=environment, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+            sys.executable,
+            *arguments,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=stdout,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
         )
         started.append(Running(process))
         return started[-1]
@@ -63,13 +67,34 @@ async def run() -> AsyncIterator[Run]:
         await each.process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_lets_the_services_stop_by_themselves(run: Run, number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_of_the_terminal_lets_the_services_stop_by_themselves(run: Run, number: int) -> None:
     running = await run(str(SCRIPT), "1", "1")
     await running.until(" up", times=2)
-    running.process.send_signal(number)
+    os.killpg(running.process.pid, number)
     assert await running.ended() == 128 + number
     assert running.count("stopped (rc=0)") == 2
+
+
+async def test_a_signal_amid_the_start_stops_what_is_started(run: Run) -> None:
+    running = await run(str(SCRIPT), "1", "1")
+    await running.until("started (pid=")
+    running.process.send_signal(signal.SIGINT)
+    assert await running.ended() == 130
+    assert running.count("stopped (rc=") == 2
+
+
+async def test_the_services_stop_when_nobody_reads_on(run: Run) -> None:
+    reading, writing = os.pipe()
+    running = await run(str(SCRIPT), "2", "1", stdout=writing)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        printed = [next(lines) for _ in range(4)]  # that both have started, and that they are up
+    (first,) = [int(line.rpartition("pid=")[2].rstrip(")\n")) for line in printed if "first started" in line]
+    os.kill(first, signal.SIGTERM)  # it says so
+    await running.process.wait()
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
 
 
 async def test_a_service_that_has_stopped_does_not_hurry_another_and_a_second_signal_does(run: Run) -> None:

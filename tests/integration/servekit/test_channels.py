@@ -89,6 +89,18 @@ async def test_without_an_authority_it_speaks_in_the_clear() -> None:
         assert await ToyClient(channel).ask("Unary", "hello") == ["hello"]
 
 
+@pytest.mark.parametrize("scheme", ["", "dns:///"])
+async def test_a_server_of_this_machine_is_reached_without_the_proxy(
+    scheme: str, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_tcp_port}")
+    app = App(local(ServerSettings), Toy(echo).register, registry=CollectorRegistry())
+    async with app.serving() as address, Link().open(f"{scheme}{address}") as channel:
+        assert await ToyClient(channel).ask("Unary", "hello") == ["hello"]
+
+
 def test_a_renewed_certificate_changes_the_stamp(authority: Authority) -> None:
     link = _link(authority)
     before = link.stamp()
@@ -121,3 +133,18 @@ async def test_a_renewed_certificate_means_a_new_channel_and_the_old_call_finish
         assert await call == ["hello"]
         assert await ToyClient(renewed.current()).ask("Unary", "again") == ["again"]
         await renewed.close()
+
+
+async def test_a_certificate_that_cannot_be_read_leaves_the_channel_as_it_is(authority: Authority) -> None:
+    link = _link(authority)
+    assert link.cert_file is not None
+    renewed = RenewedChannel(link, lambda: link.open("127.0.0.1:1"), grace_s=5.0)
+    first = renewed.current()
+    certificate = link.cert_file.read_bytes()
+    link.cert_file.unlink()
+    without = renewed.current()
+    link.cert_file.write_bytes(certificate)
+
+    assert without is first
+    assert renewed.current() is not first
+    await renewed.close()

@@ -45,6 +45,12 @@ async def test_the_address_may_come_from_the_environment() -> None:
         assert await _check(**{ADDRESS_VARIABLE: address}) == (0, "")
 
 
+async def test_a_proxy_of_the_environment_is_not_asked(unused_tcp_port: int) -> None:
+    proxy = {"http_proxy": f"http://127.0.0.1:{unused_tcp_port}", "no_proxy": "", "no_grpc_proxy": ""}
+    async with _app().serving() as address:
+        assert await _check(address, **proxy) == (0, "")
+
+
 async def test_a_service_that_is_not_there_is_named() -> None:
     async with _app().serving() as address:
         code, errors = await _check(address, "--service", "no.such.Service")
