@@ -101,7 +101,7 @@ def _fleet(service: str, listed: str, settings: RouterSettings, metrics: RouterM
         service,
         targets.parse(listed),
         connect=connect,
-        resolve=targets.resolve,
+        resolve=targets.Resolver(settings.probe_timeout_s),
         stamp=link.stamp,
         clock=SystemClock(),
         refresh_s=settings.refresh_s,

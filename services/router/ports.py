@@ -40,6 +40,9 @@ class Replicas(Protocol):
 class ImageBackends(Replicas, Protocol[Request_contra, Event_co]):
     """Servers that can be sent to. Requests and events pass through unopened."""
 
+    def lease(self, replica: str) -> AbstractContextManager[object]:
+        """Count a request to the server inside the block; raises `ReplicaLost` if it has gone."""
+
     def generate(self, replica: str, request: Request_contra, hop: Hop) -> AsyncGenerator[Event_co, None]:
         """Stream the events of a generation; raises `ReplicaLost` if the server goes away."""
 

@@ -31,6 +31,9 @@ class Server(Protocol):
     def channel(self) -> grpc.aio.Channel:
         """Channel to it."""
 
+    def heard(self) -> None:
+        """Note that it said something."""
+
 
 class Servers(Protocol):
     """The servers that calls are handed on to."""
@@ -147,6 +150,7 @@ class Relay:
             call = _begin(server, kind, path, request(), hop, metadata)
             try:
                 async for message in call:
+                    server.heard()
                     yield message
             finally:
                 call.cancel()  # does nothing to a call that is over

@@ -71,9 +71,10 @@ class ImageRouter:
         candidates = _candidates(ask, known, ready)
         judgement = await self._judged(ask.prompt, candidates if len(candidates) > 1 else ())
         choice = self._choose(ask, candidates, replicas, judgement.selection)
-        replica = place.pick(replicas, choice.model)
-        if replica is None:  # a catalog is made of what the serving replicas have
-            raise BackendUnavailable(f"no server has {choice.model}", retry_after_s=_RETRY_AFTER_S)
+        # As they are now: whoever was judged at the same time may have been placed meanwhile, or a server have gone.
+        replica = place.pick(self._replicas.replicas(), choice.model)
+        if replica is None:
+            raise BackendUnavailable(f"no server that has {choice.model} is ready", retry_after_s=_RETRY_AFTER_S)
         decision = Decision(choice, replica.name, judgement, perf_counter() - began)
         self._count(decision)
         return decision

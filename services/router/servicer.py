@@ -52,11 +52,12 @@ class ImageServicer:
             hop = onward(context.invocation_metadata(), self._margin_s)
             decision = await self._router.route(ask)
             self._router.enforce(ask, decision.screening)
-            yield GenerateResponse(routed=convert.routed(decision)).SerializeToString()
             with self._warming(request, decision, hop):
-                rewriting = await self._router.rewrite(ask, decision.screening)
-                if rewriting is not None:
-                    yield GenerateResponse(rewritten=convert.rewritten(rewriting)).SerializeToString()
+                with self._backends.lease(decision.replica):  # so that who comes meanwhile sees it busy
+                    yield GenerateResponse(routed=convert.routed(decision)).SerializeToString()
+                    rewriting = await self._router.rewrite(ask, decision.screening)
+                    if rewriting is not None:
+                        yield GenerateResponse(rewritten=convert.rewritten(rewriting)).SerializeToString()
                 prompt = rewriting.prompt if rewriting else ask.prompt
                 forward = Forward(self._router, self._backends, convert.forwarded(request, decision, prompt), hop)
                 async with aclosing(forward.events(decision.replica)) as events:

@@ -25,7 +25,7 @@ class RouterSettings(BackendSettings):
     refresh_s: float = Field(default=2.0, gt=0)
     """Seconds between two looks at the servers and at the addresses of `dns:///` names."""
     probe_timeout_s: float = Field(default=1.0, gt=0)
-    """Seconds a server gets to say how it is."""
+    """Seconds a server gets to say how it is, and a name service to find it."""
 
     decision_budget_s: float = Field(default=0.25, gt=0)
     """Seconds rewrite_llm gets to screen a prompt and to choose a model; then the router's rules take over."""

@@ -4,7 +4,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from servekit.errors import BackendUnavailable, DeadlineExceeded, Overloaded
+from servekit.errors import BackendUnavailable, DeadlineExceeded, InvalidRequest, Overloaded, Violation
 from servekit.status import DOMAIN
 from services.router.domain import ReplicaLost
 
@@ -15,6 +15,9 @@ _TRANSPORT = {
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
 }
+
+_TOO_LARGE = ("CLIENT: Sent message larger than max", "SERVER: Received message larger than max")
+"""What gRPC says of a request that exceeds what we send, or what the server takes: sent again, it fits no better."""
 
 
 def reason(error: grpc.aio.AioRpcError) -> str:
@@ -49,6 +52,8 @@ def _of_the_transport(error: grpc.aio.AioRpcError, server: str) -> Exception:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"{server} did not finish before the deadline")
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        if any(refusal in (error.details() or "") for refusal in _TOO_LARGE):
+            return InvalidRequest([Violation("*", f"is larger than what {server} takes at once")])
         return Overloaded(f"{server} takes no more calls", retry_after_s=_RETRY_AFTER_S)
     if error.code() in _TRANSPORT:
         return ReplicaLost(f"{server} is not reachable or was lost ({error.code().name})", retry_after_s=_RETRY_AFTER_S)

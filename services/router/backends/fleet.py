@@ -125,18 +125,17 @@ class Fleet:
                 logger.exception("could not look at the %s servers", self._service)
 
     async def _discover(self) -> None:
-        found = {address: target for target in self._targets for address in await self._addresses(target)}
+        behind = await asyncio.gather(*(self._addresses(target) for target in self._targets))
+        found = {address: target for target, known in zip(self._targets, behind, strict=True) for address in known}
         self._found = found
         for address in self._servers.keys() - found.keys():
             gone = self._servers.pop(address)
             gone.leave()
             self._retired.append(gone)
-        if (stamp := self._stamp()) != self._connected_with:
-            await self._reconnect(found)
-            self._connected_with = stamp
-        for address, target in found.items():
-            if address not in self._servers:
-                self._servers[address] = self._connect(self._free_name(), address, target)
+        try:
+            await self._connect_to(found)
+        except OSError as error:
+            logger.warning("keeping the connections to the known %s servers: %s", self._service, error)
         await self._close_retired()
 
     async def _addresses(self, target: str) -> Sequence[str]:
@@ -146,6 +145,15 @@ class Fleet:
         except OSError as error:
             logger.warning("keeping the known %s servers of %s: %s", self._service, target, error)
             return [address for address, found_behind in self._found.items() if found_behind == target]
+
+    async def _connect_to(self, found: Mapping[str, str]) -> None:
+        """Connect to newcomers, and to all anew with renewed certificates; raises `OSError` if those cannot be read."""
+        if (stamp := self._stamp()) != self._connected_with:
+            await self._reconnect(found)
+            self._connected_with = stamp
+        for address, target in found.items():
+            if address not in self._servers:
+                self._servers[address] = self._connect(self._free_name(), address, target)
 
     async def _reconnect(self, found: Mapping[str, str]) -> None:
         """Open every channel anew; the old ones serve until the new ones are known to be healthy."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from typing import Any
 
 import grpc
@@ -13,6 +13,7 @@ from servekit import tracing
 from servekit.context import current
 from servekit.errors import BackendUnavailable
 from services.router.backends.fleet import Fleet
+from services.router.backends.server import Server
 from services.router.domain import Replica
 from services.router.hop import Hop
 
@@ -46,18 +47,23 @@ class ImageFleet:
             async for _ in events:
                 pass
 
+    def lease(self, replica: str) -> AbstractContextManager[Server]:
+        """Count a request to the server inside the block; raises `ReplicaLost` if it has gone."""
+        return self._fleet.lease(replica)
+
     async def generate(
         self, replica: str, request: image_service_pb2.GenerateRequest, hop: Hop
     ) -> AsyncGenerator[bytes, None]:
         """Stream the events of a generation, encoded; raises `ReplicaLost` if the server goes away."""
         with (
-            self._fleet.named(replica).lease() as server,
+            self.lease(replica) as server,
             tracing.onward(_GENERATE, hop.metadata) as metadata,
         ):
             begin: Any = server.channel.unary_stream(_GENERATE, image_service_pb2.GenerateRequest.SerializeToString)
             call = begin(request, timeout=hop.timeout_s, metadata=metadata)
             try:
                 async for event in call:
+                    server.heard()
                     yield event
             finally:
                 call.cancel()  # does nothing to a call that is over

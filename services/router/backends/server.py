@@ -59,6 +59,7 @@ class Server:
         self._probes = 0
         self._missed = 0
         self._overdue = False
+        self._words = 0
         self.in_flight = 0
 
     @property
@@ -68,7 +69,7 @@ class Server:
 
     @property
     def answering(self) -> bool:
-        """Whether it answered the last look in time, and since then every call."""
+        """Whether it answered the last look in time, and has let no call end without a word since then."""
         return not (self._missed or self._overdue)
 
     @property
@@ -80,13 +81,18 @@ class Server:
         """Note that it is not among the servers any more: what it still does is seen in no metric."""
         self._metrics.forget_backend(self.name)
 
+    def heard(self) -> None:
+        """Note that it said something."""
+        self._words += 1
+
     @contextmanager
     def lease(self) -> Iterator["Server"]:
         """Count a call to the server; raises what a failed one means instead of gRPC's own error.
 
-        A server that is lost counts as unreachable until the next look at it, and one that let a deadline pass is not
-        `answering` until the next look that it answers.
+        A server that is lost counts as unreachable until the next look at it. One that let a deadline pass, and was not
+        `heard` since the call began, is not `answering` until the next look that it answers.
         """
+        words = self._words
         self.in_flight += 1
         self._in_flight.inc()
         try:
@@ -96,7 +102,7 @@ class Server:
             meaning = translate(error, self.name)
             if isinstance(meaning, ReplicaLost):
                 self._state = router_service_pb2.BACKEND_STATE_UNREACHABLE
-            self._overdue |= isinstance(meaning, DeadlineExceeded)
+            self._overdue |= isinstance(meaning, DeadlineExceeded) and words == self._words
             raise meaning from error
         finally:
             self.in_flight -= 1
@@ -114,6 +120,7 @@ class Server:
         try:
             self._state = await self._look(timeout_s, describe=describe)
             self._missed, self._overdue = 0, False
+            self.heard()
         except grpc.aio.AioRpcError as error:
             self._missed = missed + 1
             late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -228,6 +228,21 @@ async def test_request_id_caller_and_the_rest_of_the_deadline_go_along(studio: S
     assert remaining_s < 10
 
 
+@pytest.mark.parametrize(
+    ("taken", "size"),
+    [(1 << 20, 2 << 20), (4 << 20, 4 << 20)],
+    ids=["by-the-server", "by-the-router-once-it-names-the-model"],
+)
+async def test_a_request_that_does_not_fit_is_told_so_and_not_to_come_back(taken: int, size: int) -> None:
+    imagegen = Imagegen([model("general", capabilities=["image_to_image"])])
+    picture = b"x" * (size - 20)  # the rest of the request is a prompt and what frames it
+    async with serving(imagegen, max_message_bytes=taken) as images_at, router_at(images_at) as client:
+        error = await failure(client.events("a lake", source=imagegen_pb2.SourceImage(data=picture)))
+
+    assert (error.code(), info(error).reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert "larger than what imagegen-0 takes at once" in str(error.details())
+
+
 async def test_bad_input_is_refused_with_every_violation(studio: Studio) -> None:
     error = await failure(studio.client.events("", width=0, guidance=float("nan"), allowed_models=["general"]))
 

@@ -1,14 +1,22 @@
-"""Replicas behind a name, as a headless service of Kubernetes has it."""
+"""Replicas: behind a name, as a headless service of Kubernetes has it, and beside one another."""
 
+import asyncio
 import socket
-from contextlib import AsyncExitStack
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import pytest
 
+from atelier.common.v1 import decision_pb2
+from atelier.imagegen.v1 import image_service_pb2
+from atelier.rewrite.v1 import rewrite_service_pb2
 from atelier.router.v1 import router_service_pb2
-from tests.integration.services.router.conftest import Client, Imagegen, model, router_at, serving
+from tests.integration.services.router.conftest import Client, Event, Imagegen, Rewrite, model, router_at, serving
 
 
 class Names:
@@ -18,12 +26,15 @@ class Names:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.addresses: list[str] = []
+        self.answering = threading.Event()
+        self.answering.set()
         self._others = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self)
 
     def __call__(self, host: Any, port: Any, *options: Any, **more: Any) -> Any:
         if host != self.NAME:
             return self._others(host, port, *options, **more)
+        self.answering.wait(60.0)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.addresses]
 
 
@@ -59,6 +70,77 @@ async def test_a_model_whose_server_restarts_is_not_unknown() -> None:
 
     assert events[0].routed.model == "sketch"
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@dataclass
+class Pensive(Rewrite):
+    """A rewrite_llm that answers once `expected` questions have come, and makes a prompt safe once it `may_rewrite`."""
+
+    expected: int = 1
+    all_came: asyncio.Event = field(default_factory=asyncio.Event)
+    may_rewrite: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def JudgePrompt(self, request: Any, context: Any) -> rewrite_service_pb2.JudgePromptResponse:
+        self.expected -= 1
+        if self.expected <= 0:
+            self.all_came.set()
+        await self.all_came.wait()
+        return await super().JudgePrompt(request, context)
+
+    async def RewritePrompt(self, request: Any, context: Any) -> rewrite_service_pb2.RewritePromptResponse:
+        await self.may_rewrite.wait()
+        return await super().RewritePrompt(request, context)
+
+
+@asynccontextmanager
+async def twins(rewrite: Rewrite) -> AsyncIterator[Client]:
+    """Run a router before two image servers that have the same models, and never finish."""
+
+    async def hangs(_request: Any) -> AsyncIterator[Event]:
+        await asyncio.Event().wait()
+        yield Event()
+
+    first, second = (Imagegen([model("general")], script=hangs) for _ in range(2))
+    async with (
+        serving(first) as first_at,
+        serving(second) as second_at,
+        serving(rewrite) as rewrite_at,
+        router_at(f"{first_at},{second_at}", rewrite_at, decision_budget_s=20.0, refresh_s=60.0) as client,
+    ):
+        yield client
+
+
+async def placed(client: Client) -> str:
+    """Return which server a picture was sent to, and leave it there."""
+    call = client.images.Generate(image_service_pb2.GenerateRequest(prompt="a garden"), timeout=20)
+    return str((await anext(aiter(call))).routed.backend)
+
+
+async def test_what_is_judged_at_the_same_time_is_spread_over_the_servers() -> None:
+    async with twins(Pensive(expected=8)) as client:
+        servers = await asyncio.gather(*(placed(client) for _ in range(8)))
+
+    assert Counter(servers) == {"imagegen-0": 4, "imagegen-1": 4}
+
+
+async def test_a_request_whose_prompt_is_being_rewritten_counts() -> None:
+    async with twins(Pensive(verdict=decision_pb2.VERDICT_REWRITE)) as client:
+        servers = [await placed(client) for _ in range(4)]
+
+    assert Counter(servers) == {"imagegen-0": 2, "imagegen-1": 2}
+
+
+async def test_a_name_service_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names(monkeypatch)
+    names.addresses = ["127.0.0.1"]
+    async with serving(Imagegen([model("general")])) as address:
+        target = f"dns:///{names.NAME}:{address.rpartition(':')[2]}"
+        async with router_at(target, probe_timeout_s=0.5, refresh_s=60.0) as client:
+            names.answering.clear()
+            listing = await client.router.ListBackends(router_service_pb2.ListBackendsRequest(), timeout=20)
+            names.answering.set()
+
+    assert address in {backend.address for backend in listing.backends}
 
 
 async def unreachable(client: Client, address: str) -> None:

@@ -142,6 +142,24 @@ async def test_a_server_that_misses_a_deadline_is_put_last_until_the_next_good_l
     assert (late.serving, late.answering, backend.replica().answering) == (True, False, True)
 
 
+async def test_a_server_that_was_heard_before_the_deadline_keeps_its_place(backend: Server) -> None:
+    await backend.probe(5.0)
+
+    with pytest.raises(DeadlineExceeded), backend.lease():
+        backend.heard()
+        raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+    assert backend.answering
+
+
+async def test_a_server_that_answered_a_look_before_the_deadline_keeps_its_place(backend: Server) -> None:
+    with pytest.raises(DeadlineExceeded), backend.lease():
+        await backend.probe(5.0)
+        raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+    assert backend.answering
+
+
 async def test_a_server_that_drains_is_not_serving(backend: Server, health: Health) -> None:
     await backend.probe(5.0)
     health.status = health_pb2.HealthCheckResponse.NOT_SERVING

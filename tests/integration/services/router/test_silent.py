@@ -14,6 +14,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2_grpc
 
+from atelier.common.v1 import types_pb2
+from atelier.models.v1 import models_pb2
 from atelier.router.v1 import router_service_pb2
 from atelier.voice.v1 import voice_service_pb2
 from tests.integration.services.router.conftest import Client, Event, Health, Imagegen, model, router_at, serving
@@ -145,6 +147,26 @@ async def test_a_missed_deadline_sends_the_next_request_to_another_image_server(
         events = await client.events("a garden")
 
     assert events[0].routed.backend == "imagegen-1"
+
+
+async def test_a_caller_in_a_hurry_does_not_cost_a_server_its_place() -> None:
+    async def draws(_request: Any) -> AsyncIterator[Event]:
+        yield Event(progress=types_pb2.Progress(step=1, total=2))
+        await asyncio.Event().wait()
+
+    unloaded = model("general", state=models_pb2.MODEL_STATE_UNLOADED)
+    warm, cold = Imagegen([model("general")], script=draws), Imagegen([unloaded])
+    async with (
+        serving(warm) as warm_at,
+        serving(cold) as cold_at,
+        router_at(f"{warm_at},{cold_at}", refresh_s=60.0) as client,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match="imagegen-0 did not finish before the deadline"):
+            await client.events("a garden", timeout_s=1.0)
+        warm.script = None
+        events = await client.events("a garden")
+
+    assert events[0].routed.backend == "imagegen-0"
 
 
 async def test_a_silent_judge_is_listed_as_unreachable() -> None:

@@ -98,6 +98,36 @@ def router(
     return ImageRouter(judge or Judge(), fleet or Fleet(), blocklist, Policy(ranking, **policy), metrics)
 
 
+@dataclass
+class Slow(Judge):
+    """A judge during whose thinking the servers of `fleet` become `then`."""
+
+    fleet: Fleet = field(default_factory=Fleet)
+    then: tuple[Replica, ...] = ()
+
+    async def judge(self, prompt: str, candidates: Sequence[Model], default: str) -> Judgement:
+        self.fleet.now = self.then
+        return await super().judge(prompt, candidates, default)
+
+
+async def test_a_request_is_placed_by_what_the_servers_do_once_it_was_judged() -> None:
+    first, second = (Replica(f"imagegen-{number}", models=MODELS, weights=READY) for number in range(2))
+    fleet = Fleet((first, second))
+
+    decision = await router(Slow(fleet=fleet, then=(replace(first, in_flight=1), second)), fleet).route(
+        Ask("a portrait")
+    )
+
+    assert decision.replica == "imagegen-1"
+
+
+async def test_a_request_whose_only_server_left_while_it_was_judged_is_told_to_come_back() -> None:
+    fleet = Fleet()
+
+    with pytest.raises(BackendUnavailable, match="no server that has people is ready"):
+        await router(Slow(fleet=fleet), fleet).route(Ask("a portrait"))
+
+
 async def test_the_model_that_suits_best_is_chosen() -> None:
     decision = await router().route(Ask("a portrait"))
 

@@ -7,7 +7,7 @@ import pytest
 
 from servekit.errors import BackendUnavailable
 from servekit.testing import ManualClock
-from services.router.backends.fleet import Fleet
+from services.router.backends.fleet import Connect, Fleet
 from services.router.backends.server import Server
 from services.router.domain import Replica, ReplicaLost
 
@@ -76,12 +76,15 @@ class Zones:
 
 
 def build(
-    names: Names | Zones, clock: ManualClock | None = None, targets: Sequence[str] = ("dns:///imagegen:1",)
+    names: Names | Zones,
+    clock: ManualClock | None = None,
+    targets: Sequence[str] = ("dns:///imagegen:1",),
+    connect: Connect = lambda name, address, target: cast(Server, FakeServer(name, address)),
 ) -> Fleet:
     return Fleet(
         "imagegen",
         targets,
-        connect=lambda name, address, target: cast(Server, FakeServer(name, address)),
+        connect=connect,
         resolve=names,
         stamp=lambda: names.stamp,
         clock=clock or ManualClock(),
@@ -135,6 +138,27 @@ async def test_renewed_certificates_mean_new_connections_under_the_old_names(nam
     await fleet.refresh()
     assert old["10.0.0.1:1"].closed
     assert fakes(fleet) == new
+
+
+async def test_certificates_that_cannot_be_read_leave_the_connections_as_they_are(names: Names) -> None:
+    readable = True
+
+    def connect(name: str, address: str, _target: str) -> Server:
+        if not readable:
+            raise FileNotFoundError("router.pem")
+        return cast(Server, FakeServer(name, address))
+
+    fleet = build(names, connect=connect)
+    await fleet.refresh()
+    known = fakes(fleet)
+    names.stamp, readable = 1, False
+    await fleet.refresh()
+    kept, probes = fakes(fleet), {each.probes for each in known.values()}
+    readable = True
+    await fleet.refresh()
+
+    assert (kept, probes) == (known, {2})
+    assert not set(map(id, fakes(fleet).values())) & set(map(id, known.values()))
 
 
 async def test_only_a_server_that_is_gone_leaves_the_metrics(names: Names) -> None:
