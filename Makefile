@@ -27,13 +27,13 @@ help: ## list the targets
 setup: $(VENV)/.stamp ## create .venv with everything a developer needs (seconds when nothing changed)
 
 $(VENV)/.stamp: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m deploy.local.fit_torchaudio
 	@touch $@
 
 $(TOOLS)/.stamp: protos/requirements.txt
-	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r protos/requirements.txt
 	@touch $@
 
@@ -72,7 +72,7 @@ protos: $(TOOLS)/.stamp ## generate the stubs from protos/
 	protos/generate.sh . $(TOOLS)
 
 $(OPS)/.stamp: tests/ops/requirements.txt
-	test -x $(OPS)/bin/python || $(PYTHON) -m venv $(OPS)
+	$(OPS)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(OPS)
 	$(OPS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/ops/requirements.txt
 	@touch $@
 

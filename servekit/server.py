@@ -25,11 +25,19 @@ _KEEPALIVE: Options = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 ]
+_RECONNECT: Options = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 1000),  # the default of two minutes would hide a server that came back
+]
 
 
 def channel_options(max_message_bytes: int) -> Options:
-    """Return the options of a channel to one of our servers; it is pinged, so a dead peer is noticed in 40 s."""
-    return [*_size_options(max_message_bytes), *_KEEPALIVE]
+    """Return the options of a channel to one of our servers.
+
+    It is pinged, so a dead peer is noticed in 40 s, and one that comes back is found within a second.
+    """
+    return [*_size_options(max_message_bytes), *_KEEPALIVE, *_RECONNECT]
 
 
 def server_options(settings: ServerSettings) -> Options:

@@ -20,8 +20,8 @@ from atelier_client.cli.doctor import Check
 _UNWRAPPED = 10_000
 """Columns of what no terminal shows: lines stay whole for the program that reads them."""
 
-OUT = Console(width=None if sys.stdout.isatty() else _UNWRAPPED)
-ERR = Console(stderr=True, width=None if sys.stderr.isatty() else _UNWRAPPED)
+OUT = Console(emoji=False, width=None if sys.stdout.isatty() else _UNWRAPPED)
+ERR = Console(emoji=False, stderr=True, width=None if sys.stderr.isatty() else _UNWRAPPED)
 
 
 def image(result: ImageResult, paths: Iterable[Path], out: Console = OUT) -> None:
@@ -152,9 +152,8 @@ def status(backends: Iterable[router_pb2.Backend]) -> None:
     for backend in backends:
         state = router_pb2.BackendState.Name(backend.state).removeprefix("BACKEND_STATE_").lower()
         colour = "green" if state == "serving" else "red"
-        OUT.print(
-            f"[bold]{backend.service}[/] {backend.name} at {backend.address}: [{colour}]{state}[/] {backend.version}"
-        )
+        where = escape(f"{backend.name} at {backend.address}")
+        OUT.print(f"[bold]{backend.service}[/] {where}: [{colour}]{state}[/] {backend.version}")
         if backend.HasField("device"):
             device = backend.device
             OUT.print(f"  device    {escape(device.name)} ({device.id}), {device.dtype}, {device.threads} threads")

@@ -31,7 +31,7 @@ from servekit.model_service import WATCH_METHOD, ModelServicer
 from servekit.residency import ModelSpec, Residency
 from servekit.settings import blaming, variable
 from servekit.tracing import from_environment
-from servekit.worker import CancelToken, DeviceWorker
+from servekit.worker import DeviceWorker
 from services.imagegen import reading
 from services.imagegen.attempts import Attempts
 from services.imagegen.backends.rewriter import GrpcRewriter
@@ -47,7 +47,7 @@ from services.imagegen.engines.weights import WeightStore
 from services.imagegen.generate import Generate
 from services.imagegen.life import Life
 from services.imagegen.metrics import ImagegenMetrics
-from services.imagegen.places import hub_id, named
+from services.imagegen.places import named
 from services.imagegen.plan import Limits
 from services.imagegen.ports import CountTokens
 from services.imagegen.profiles import Profile, choices, fitted, profiles
@@ -71,7 +71,7 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
     Raises `WrongSettings` with every mistake of the catalog, for models that it lacks and for what can be no place of
     weights, and `DeviceUnavailable`.
     """
-    catalog = _catalog(settings)
+    catalog = reading.configured(settings, FAMILIES)
     plan = _plan(settings)
     catalog, changes = fitted(catalog, plan.kind)
     host_bytes = host_budget_bytes(plan, settings.host_fraction)
@@ -124,13 +124,6 @@ def build(settings: ImagegenSettings, registry: CollectorRegistry | None = None)
             lambda: worker.run(lambda _: exercise(plan)), clock=SystemClock(), stalled_after_s=settings.stalled_after_s
         ),
     )
-
-
-def _catalog(settings: ImagegenSettings) -> Catalog:
-    with blaming(settings, "logo_sdxl_model_id"):
-        hubs = {"logo_sdxl": hub_id(settings.logo_sdxl_model_id)} if settings.logo_sdxl_model_id else {}
-    with blaming(settings, "catalog_file"):
-        return reading.load(settings.catalog_file, families=FAMILIES, hubs=hubs)
 
 
 def _plan(settings: ImagegenSettings) -> DevicePlan:
@@ -292,7 +285,7 @@ def _safety_check(
         plan,
         unsafe=settings.nsfw_classes,
         threshold=settings.nsfw_threshold,
-        fetch=lambda: store.fetch("the safety classifier", weights, lambda _: None, CancelToken()),
+        fetch=lambda: store.fetch_now("the safety classifier", weights),
     )
 
 

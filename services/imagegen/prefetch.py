@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from servekit import logging as logs
 from servekit.errors import ModelUnavailable
 from servekit.settings import WrongSettings, blaming, from_environment
-from servekit.worker import CancelToken
 from services.imagegen import reading
 from services.imagegen.catalog import Catalog
 from services.imagegen.engines.registry import FAMILIES
 from services.imagegen.engines.weights import WeightStore
 from services.imagegen.places import Weights, named
-from services.imagegen.reading import CatalogError
 from services.imagegen.settings import ImagegenSettings
 
 logger = logging.getLogger(__name__)
@@ -25,7 +23,7 @@ async def prefetch(needed: Mapping[str, Weights], store: WeightStore) -> list[st
     missing = []
     for name, weights in needed.items():
         try:
-            place = await store.fetch(name, weights, lambda _: None, CancelToken())
+            place = await store.fetch_now(name, weights)
         except ModelUnavailable as error:
             missing.append(str(error))
         else:
@@ -48,8 +46,8 @@ def main() -> int:
     """Read the settings of imagegen, fetch, and return the exit code: 1 with a line for each model that is missing."""
     try:
         settings = from_environment(ImagegenSettings)
-        needed = _needed(settings, reading.load(settings.catalog_file, families=FAMILIES))
-    except (WrongSettings, CatalogError) as error:
+        needed = _needed(settings, reading.configured(settings, FAMILIES))
+    except WrongSettings as error:
         sys.exit(str(error))
     logs.configure(settings.log_level, settings.log_format)
     token = settings.hf_token.get_secret_value() if settings.hf_token else None

@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from servekit.settings import blaming
 from services.imagegen.catalog import Abilities, AdapterRow, Catalog, ModelRow
+from services.imagegen.places import hub_id
+from services.imagegen.settings import ImagegenSettings
 
 SHIPPED = Path(__file__).with_name("catalog.toml")
 
@@ -51,6 +54,14 @@ def load(
     if mistakes:
         raise CatalogError("\n".join(mistakes))
     return catalog
+
+
+def configured(settings: ImagegenSettings, families: Mapping[str, Abilities]) -> Catalog:
+    """Return the catalog that the settings describe; raises `WrongSettings`."""
+    with blaming(settings, "logo_sdxl_model_id"):
+        hubs = {"logo_sdxl": hub_id(settings.logo_sdxl_model_id)} if settings.logo_sdxl_model_id else {}
+    with blaming(settings, "catalog_file"):
+        return load(settings.catalog_file, families=families, hubs=hubs)
 
 
 def _tables(file: Path, mistakes: list[str]) -> dict[str, Any]:

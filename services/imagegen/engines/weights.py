@@ -87,15 +87,10 @@ class WeightStore:
         """Return what downloads adapters that are not on this disk; a cancelled download stops at the next file."""
 
         async def fetch(adapter_id: str) -> None:
-            row, token = catalog.adapters[adapter_id], CancelToken()
+            row = catalog.adapters[adapter_id]
             folder = self.local(row)
-            if folder is not None and (folder / row.file).exists():
-                return
-            try:
-                await self.fetch(f"adapter {adapter_id}", row, lambda _: None, token)
-            except asyncio.CancelledError:
-                token.cancel()
-                raise
+            if folder is None or not (folder / row.file).exists():
+                await self.fetch_now(f"adapter {adapter_id}", row)
 
         return fetch
 
@@ -111,6 +106,15 @@ class WeightStore:
         if not self._download:
             raise ModelUnavailable(f"{name}: {self.missing(weights)}")
         return await asyncio.to_thread(self._fetch, name, weights, on_progress, token)
+
+    async def fetch_now(self, name: str, weights: Weights) -> Path:
+        """Do the same for whoever waits here; a cancelled download stops at the next file."""
+        token = CancelToken()
+        try:
+            return await self.fetch(name, weights, lambda _: None, token)
+        except asyncio.CancelledError:
+            token.cancel()
+            raise
 
     def _fetch(self, name: str, weights: Weights, on_progress: Callable[[float], None], token: CancelToken) -> Path:
         from huggingface_hub import HfApi, hf_hub_download

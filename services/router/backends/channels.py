@@ -9,12 +9,6 @@ import grpc
 from servekit.channels import Link
 from servekit.server import channel_options
 
-_RECONNECT = [
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 1000),  # the default of two minutes would hide a server that came back
-]
-
 
 def open_channel(
     target: str,
@@ -34,7 +28,6 @@ def open_channel(
     """
     options: list[tuple[str, Any]] = [
         *channel_options(max_message_bytes),
-        *_RECONNECT,
         ("grpc.service_config", json.dumps(_service_config(repeatable, watch_health))),
     ]
     return link.open(target, options, server_name=server_name)

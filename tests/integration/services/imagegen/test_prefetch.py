@@ -38,6 +38,13 @@ async def test_what_the_settings_name_is_fetched_once(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").rglob("diffusion_pytorch_model.safetensors"))
 
 
+async def test_another_model_for_logos_is_fetched_in_place_of_ours(tmp_path: Path, unused_tcp_port: int) -> None:
+    settings = {"LOGO_SDXL_MODEL_ID": "me/logos", "ATELIER_IMAGEGEN_MODELS": "logo_sdxl"}
+    code, errors = await prefetch("imagegen", f"http://127.0.0.1:{unused_tcp_port}", tmp_path / "cache", settings)
+    assert code == 1
+    assert "logo_sdxl: me/logos is not on this disk" in errors
+
+
 async def test_the_safety_classifier_is_fetched(tmp_path: Path) -> None:
     folder = tiny_parts.save_classifier(tmp_path / "hub", fires=False)
     settings = {"ATELIER_IMAGEGEN_NSFW_MODEL": "me/model"}
