@@ -80,7 +80,10 @@ class Category(Row):
     """Phrases whose words no rule of this file looks at, neither as terms nor as what must stand near, unless they are
     part of a longer phrase that the rule has."""
     negated: Phrases = ()
-    """Phrases that ask for there being none of it ("no nudity"): as `innocent`, if no sign of punctuation is inside."""
+    """Phrases that ask for there being none of it ("no nudity"): as `innocent`, if no sign of punctuation is inside and
+    the clause holds nothing else that is `undoing`."""
+    undoing: Phrases = ()
+    """What may turn a negation into its opposite ("never", "enough")."""
     rule: tuple[Rule, ...]
 
 
@@ -135,5 +138,5 @@ def _expanded(category: Category, lists: Mapping[str, tuple[str, ...]], path: Pa
         )
         for rule in category.rule
     )
-    spared = {"innocent": phrases(category.innocent), "negated": phrases(category.negated)}
+    spared = {name: phrases(getattr(category, name)) for name in ("innocent", "negated", "undoing")}
     return category.model_copy(update={**spared, "rule": rules})

@@ -31,6 +31,8 @@ class _Part(Enum):
     INNOCENT = auto()
     NEGATED = auto()
     """Innocent within one clause: "no nudity" is, "shirt: no, nudity" is not."""
+    UNDOING = auto()
+    """What makes a negation in the same clause no longer innocent: "never avoid nudity"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +117,10 @@ class RuleSet:
     def _find_in(self, text: str, view: View, spoken: Callable[[], str]) -> Iterator[Hit]:
         found: dict[int, dict[_Part, list[Match[_Use]]]] = defaultdict(lambda: defaultdict(list))
         for match in self._lexicon.find(view):
-            if match.payload.part is not _Part.NEGATED:
-                found[match.payload.rule][match.payload.part].append(match)
-            elif not _CLAUSE_END.search(text, *view.span(match.start, match.end)):
-                found[match.payload.rule][_Part.INNOCENT].append(match)
+            found[match.payload.rule][match.payload.part].append(match)
         for index, parts in found.items():
             if _Part.TERM in parts:  # most texts hold words that only stand near terms
+                parts[_Part.INNOCENT] += _negations(parts, text, view)
                 yield from self._hits(*self._rules[index], parts, text, view, spoken)
 
     def _hits(
@@ -148,8 +148,29 @@ def _phrases(rules: Iterable[tuple[Category, Rule]]) -> Iterator[tuple[str, _Use
             (_Part.UNLESS_NEAR, rule.unless_near),
             (_Part.INNOCENT, category.innocent),
             (_Part.NEGATED, category.negated),
+            (_Part.UNDOING, category.undoing),
         ):
             yield from ((phrase, _Use(index, part)) for phrase in phrases)
+
+
+def _negations(parts: _Parts, text: str, view: View) -> list[Match[_Use]]:
+    """Return the phrases that say no to something, each within one clause, in which nothing else undoes it."""
+    negated = parts[_Part.NEGATED]
+    undoing = sorted(parts[_Part.UNDOING], key=lambda each: each.start) if negated else []
+    starts = [each.start for each in undoing]
+
+    def parted(start: int, end: int) -> bool:
+        return start < end and _CLAUSE_END.search(text, *view.span(start, end)) is not None
+
+    def is_undone(phrase: Match[_Use]) -> bool:
+        """Look at what is next to the phrase on either side: what is farther off is no nearer to its clause."""
+        before = undoing[: bisect_left(starts, phrase.start)][-1:]
+        after = undoing[bisect_left(starts, phrase.end) :][:1]
+        return any(not parted(each.end, phrase.start) for each in before) or any(
+            not parted(phrase.end, each.start) for each in after
+        )
+
+    return [each for each in negated if not parted(each.start, each.end) and not is_undone(each)]
 
 
 class _Surroundings:
