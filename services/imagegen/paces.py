@@ -30,6 +30,8 @@ class Paces:
     """Pace of the last few passes beside what their widths usually take."""
     count: dict[int, int] = field(default_factory=dict)
     mean: dict[int, float] = field(default_factory=dict)
+    widest: int | None = None
+    """The widest pass that there is memory for; None as long as there was for all."""
 
     def record(self, width: int, seconds: float) -> None:
         """Note how long a pass took."""

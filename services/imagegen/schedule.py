@@ -53,7 +53,7 @@ class Schedule:
 
     def does_not_fit(self, batch: Sequence[Entry]) -> None:
         """Note that the device has no memory for a step of so many."""
-        self._widths.does_not_fit(sum(each.rows for each in batch))
+        self._widths.does_not_fit(batch[0].key(), sum(each.rows for each in batch))
 
     def _going(self, active: Sequence[Entry], batch: Sequence[Entry], waiting: Sequence[Entry], now: float) -> Going:
         step_s = self._widths.seconds(batch[0].key(), sum(each.rows for each in batch)) if batch else None

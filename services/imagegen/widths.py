@@ -22,7 +22,8 @@ class Widths:
 
     def limit(self, kind: Hashable) -> int:
         """Return the widest batch that is as quick per row as any, or halfway to the next that is not."""
-        paces, most = self._paces[kind], self._most
+        paces = self._paces[kind]
+        most = self._most if paces.widest is None else paces.widest
         believed = paces.believed
         quickest = min((paces.mean[width] for width in believed), default=0.0)
         good = max((width for width in believed if paces.mean[width] <= TOLERANCE * quickest), default=most)
@@ -42,6 +43,6 @@ class Widths:
         """Return what a step of `width` rows takes, None if that is not known."""
         return self._paces[kind].seconds(width)
 
-    def does_not_fit(self, width: int) -> None:
-        """Note that the device has no memory for `width` rows."""
-        self._most = max(1, width // 2)
+    def does_not_fit(self, kind: Hashable, width: int) -> None:
+        """Note that the device has no memory for `width` rows of this kind: of smaller pictures it may have."""
+        self._paces[kind].widest = max(1, width // 2)

@@ -9,11 +9,14 @@ import json
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 Reader = Callable[[Any, Path, torch.dtype, Mapping[str, Any]], Any]
 """Loads a model of a class from a folder of safetensors in a data type, with options of its `from_pretrained`."""
@@ -21,6 +24,12 @@ Reader = Callable[[Any, Path, torch.dtype, Mapping[str, Any]], Any]
 logger = logging.getLogger(__name__)
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_UNFINISHED = ".unfinished-"
+"""What the names of folders that are being written begin with."""
+_ABANDONED_AFTER_S = 24 * 3600.0
+"""Nothing is written for so long: who began it was killed."""
+_DAMAGED = (OSError, ValueError, KeyError, SafetensorError)
+"""What the libraries raise for files that are not whole."""
 
 
 class ConvertedWeights:
@@ -35,7 +44,11 @@ class ConvertedWeights:
             return read(kind, source, dtype, options)
         kept = self._folder / _key(kind, source, dtype, options)
         if kept.is_dir():
-            return read(kind, kept, dtype, options)
+            try:
+                return read(kind, kept, dtype, options)
+            except _DAMAGED as error:
+                logger.warning("the converted weights in %s cannot be read and are made anew: %s", kept, error)
+                shutil.rmtree(kept, ignore_errors=True)
         model = read(kind, source, dtype, options)
         self._keep(model, kept)
         return model
@@ -44,21 +57,39 @@ class ConvertedWeights:
         """Save a model under a name that appears when all is there. A full disk costs time at the next load only."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            unfinished = tempfile.mkdtemp(dir=self._folder, prefix=".unfinished-")
+            self._sweep()
+            unfinished = tempfile.mkdtemp(dir=self._folder, prefix=_UNFINISHED)
         except OSError as error:
             logger.warning("converted weights cannot be kept in %s: %s", self._folder, error)
             return
         try:
             model.save_pretrained(unfinished, safe_serialization=True)
             Path(unfinished).rename(kept)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # of a full disk the second
             logger.warning("converted weights were not kept: %s", error)
+        finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what processes left behind that were killed at it."""
+        for each in self._folder.glob(f"{_UNFINISHED}*"):
+            with suppress(OSError):  # others may be done with theirs meanwhile
+                if time.time() - each.stat().st_mtime > _ABANDONED_AFTER_S:
+                    shutil.rmtree(each)
 
 
 def read(kind: Any, folder: Path, dtype: torch.dtype, options: Mapping[str, Any]) -> Any:
-    """Load a model of class `kind` the library's way, from safetensors on this disk."""
-    return kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **options)
+    """Load a model of class `kind` the library's way, from safetensors on this disk.
+
+    Raises `ValueError` if weights are missing: transformers would make them up at random.
+    """
+    model, found = kind.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
+    )
+    if missing := sorted(found["missing_keys"]):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(f"{folder.name} lacks weights of a {kind.__name__}: {missing[0]}{more}")
+    return model
 
 
 def stored_dtype(folder: Path) -> torch.dtype | None:
@@ -76,6 +107,8 @@ def _header(file: Path) -> dict[str, Any]:
     """Return what a safetensors file says of its tensors: 8 bytes of length, then so much JSON."""
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
+        if length > file.stat().st_size:  # a text says so, such as git leaves in the place of a large file
+            raise ValueError(f"{file.name} is no whole safetensors file; of a clone, `git lfs pull` fetches it")
         header: dict[str, Any] = json.loads(opened.read(length))
     return header
 

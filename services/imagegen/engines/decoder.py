@@ -82,8 +82,8 @@ class Decoder:
         if not fp32 or self.dtype == torch.float32:
             yield self.dtype
             return
-        self._vae.to(dtype=torch.float32)
-        try:
+        try:  # it may be out of memory half-way, and other pictures are decoded in what the weights were in
+            self._vae.to(dtype=torch.float32)
             yield torch.float32
         finally:
             self._vae.to(dtype=self.dtype)

@@ -190,8 +190,8 @@ class GenericEngine:
         vae = self._pipeline.vae
         usual = vae.dtype
         latents = state.latents.float() / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
-        vae.to(dtype=torch.float32)
-        try:
+        try:  # it may be out of memory half-way
+            vae.to(dtype=torch.float32)
             with torch.inference_mode():
                 image: torch.Tensor = vae.decode(latents, return_dict=False)[0][0]
         finally:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from servekit.errors import Cancelled, ModelUnavailable
 from services.imagegen.ports import Engine, State
@@ -238,6 +239,36 @@ def test_decoding_in_fp32_gives_the_same_picture_but_for_rounding(build: Build, 
 
     assert np.abs(usual.pixels.astype(int) - precise.pixels.astype(int)).mean() < 4
     assert not precise.can_decode_fp32
+
+
+@FAMILIES
+def test_no_memory_to_decode_in_fp32_leaves_the_decoder_as_it_was(
+    fresh: Build, base: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = fresh(base, dtype="bfloat16")
+    state = engine.prepare(runs.job())
+    while state.done < state.total:
+        engine.step([state], runs.ignore)
+    usual = engine.finish(state)
+    vae: Any = next(each for each in engine.modules if isinstance(each, AutoencoderKL))
+    with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
+        patch.setattr(torch.Tensor, "to", _out_of_memory_at(5, torch.Tensor.to))
+        engine.finish(state, fp32=True)
+
+    assert {each.dtype for each in vae.parameters()} == {torch.bfloat16}
+    assert np.array_equal(engine.finish(state).pixels, usual.pixels)
+
+
+def _out_of_memory_at(number: int, move: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Return `move` as it is but for one call, at which the device has no memory left."""
+    calls = itertools.count(1)
+
+    def moving(*arguments: Any, **options: Any) -> torch.Tensor:
+        if next(calls) == number:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return move(*arguments, **options)
+
+    return moving
 
 
 @TAKEN_APART

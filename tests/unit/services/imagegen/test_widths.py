@@ -110,11 +110,11 @@ def test_what_is_slower_is_found_on_a_machine_that_is_slower_now_and_then(steady
     assert sum(width > 4 for _, width in shared[200:]) < 0.05 * len(shared)
 
 
-def test_what_does_not_fit_is_halved_for_good() -> None:
+def test_what_does_not_fit_is_halved_for_good_and_for_its_kind_alone() -> None:
     widths = Widths(16)
-    widths.does_not_fit(12)
+    widths.does_not_fit("large", 12)
 
-    assert widths.limit("key") == 6
+    assert (widths.limit("large"), widths.limit("small")) == (6, 16)
 
 
 @given(st.lists(st.tuples(st.integers(1, 16), st.floats(0.001, 10)), max_size=200), st.integers(1, 16))
