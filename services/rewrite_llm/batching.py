@@ -16,7 +16,8 @@ class Batcher(Generic[K, Q, A]):
     """Answers questions through `answer(key, questions)`, one call at a time.
 
     What arrives during a call waits and shares the next one with others of the same key, at most `max_batch`; keys
-    take turns. There is no waiting for company: a question that comes alone is asked alone, at once.
+    take turns. There is no waiting for company: a question that comes alone is asked alone, at once. A call for which
+    nobody waits any more is cancelled.
     """
 
     def __init__(self, answer: Callable[[K, Sequence[Q]], Awaitable[Sequence[A]]], max_batch: int) -> None:
@@ -56,15 +57,33 @@ class Batcher(Generic[K, Q, A]):
         return batch
 
     async def _settle(self, key: K, batch: Sequence[tuple[Q, asyncio.Future[A]]]) -> None:
+        futures = [future for _, future in batch]
+        call = _call_for(futures, self._answer(key, [question for question, _ in batch]))
+        await asyncio.wait([call])
+        if call.cancelled():
+            return
         try:
-            answers = await self._answer(key, [question for question, _ in batch])
+            answers = call.result()
             if len(answers) != len(batch):
                 raise EngineFailure(f"{len(answers)} answers to {len(batch)} questions")
         except Exception as error:
-            for _, future in batch:
+            for future in futures:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for future, answer in zip(futures, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+
+
+def _call_for(futures: Sequence[asyncio.Future[A]], answers: Awaitable[Sequence[A]]) -> asyncio.Future[Sequence[A]]:
+    """Begin a call, which is cancelled when nobody waits for any of its answers any more."""
+    call = asyncio.ensure_future(answers)
+
+    def left(_: asyncio.Future[A]) -> None:
+        if all(future.done() for future in futures):
+            call.cancel()
+
+    for future in futures:
+        future.add_done_callback(left)
+    return call

@@ -1,9 +1,13 @@
 """What the use cases need of others."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
 from services.rewrite_llm.domain import Candidate
+
+
+def go_on() -> None:
+    """Let work continue."""
 
 
 class Engine(Protocol):
@@ -13,8 +17,11 @@ class Engine(Protocol):
         """Return, for each text, the log-odds of each candidate, in the order of the candidates."""
         ...
 
-    def unsafe(self, texts: Sequence[str]) -> list[float]:
-        """Return, for each text, the probability that it is unsafe, 0 to 1."""
+    def unsafe(self, texts: Sequence[str], check: Callable[[], None] = go_on) -> list[float]:
+        """Return, for each text, the probability that it is unsafe, 0 to 1.
+
+        Long texts take several passes; `check` is called before each, and ends the work by raising.
+        """
         ...
 
     def reword(self, text: str, categories: Sequence[str], max_chars: int) -> Generator[None, None, str]:

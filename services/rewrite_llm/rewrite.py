@@ -8,7 +8,7 @@ from services.rewrite_llm.metrics import RewriteMetrics
 from services.rewrite_llm.ports import Engine
 from services.rewrite_llm.safety.rules import RuleSet
 from services.rewrite_llm.screen import ScreenPrompt
-from services.rewrite_llm.text.likeness import shared_words
+from services.rewrite_llm.text.likeness import same_words, shared_words
 
 MIN_SHARED_WORDS = 0.6
 """Share of the original's harmless words that a rewriting must keep to count as the same picture."""
@@ -58,7 +58,9 @@ class RewritePrompt:
         answer = await self._consultant.ask(lambda llm: llm.reword(prompt, categories, limit), self._llm_limit_s)
         degraded = screening.degraded or answer.degraded
         for text, source in self._wordings(prompt, answer.value, categories, limit):
-            if (await self._screen(text)).verdict is Verdict.ALLOW:
+            judged = await self._screen(text)
+            degraded = degraded or judged.degraded
+            if judged.verdict is Verdict.ALLOW:
                 why = f"reworded by {_AUTHORS[source]} to avoid {self._titles(categories)}"
                 return Rewriting(Verdict.ALLOW, text, True, screening.findings, source, why, degraded)
         return _blocked(screening, f"no safe wording was found that avoids {self._titles(categories)}", degraded)
@@ -74,7 +76,7 @@ class RewritePrompt:
 
     def _is_usable(self, prompt: str, text: str, limit: int) -> bool:
         """Reject what is empty, unchanged, too long, or another picture."""
-        if not text or text == prompt or len(text) > limit:
+        if not text or same_words(prompt, text) or len(text) > limit:
             return False
         return shared_words(self._rule_set.without_hits(prompt), text) >= MIN_SHARED_WORDS
 

@@ -51,6 +51,7 @@ class ResidentModel:
         self._reload_after_s = reload_after_s
         self._failed_at: float | None = None
         self._load: asyncio.Task[None] | None = None
+        self._writing: set[asyncio.Task[str]] = set()
         self._choices: Batcher[Candidates, str, tuple[float, ...]] = Batcher(self._choose, max_batch)
         self._verdicts: Batcher[None, str, float] = Batcher(self._unsafe, max_batch)
 
@@ -89,9 +90,21 @@ class ResidentModel:
         return await self._verdicts.ask(None, text)
 
     async def reword(self, text: str, categories: Sequence[str], max_chars: int) -> str:
-        """Return a safe wording of at most `max_chars` characters."""
-        self._check_there()
+        """Return a safe wording of at most `max_chars` characters.
 
+        Whoever gives up leaves at once: the device may be busy with a long step, and ends the writing after it.
+        """
+        self._check_there()
+        writing = asyncio.create_task(self._write(text, categories, max_chars))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        try:
+            await asyncio.wait([writing])
+        finally:
+            writing.cancel()
+        return writing.result()
+
+    async def _write(self, text: str, categories: Sequence[str], max_chars: int) -> str:
         async with self._residency.acquire(self._id) as lease:
             engine = lease.value
 
@@ -104,15 +117,15 @@ class ResidentModel:
             return written
 
     async def _choose(self, candidates: Candidates, texts: Sequence[str]) -> list[tuple[float, ...]]:
-        return await self._run("choose", texts, lambda engine: engine.choose(candidates, texts))
+        return await self._run("choose", texts, lambda engine, _: engine.choose(candidates, texts))
 
     async def _unsafe(self, _: None, texts: Sequence[str]) -> list[float]:
-        return await self._run("screen", texts, lambda engine: engine.unsafe(texts))
+        return await self._run("screen", texts, lambda engine, token: engine.unsafe(texts, token.check))
 
-    async def _run(self, task: str, texts: Sequence[str], work: Callable[[Engine], T]) -> T:
+    async def _run(self, task: str, texts: Sequence[str], work: Callable[[Engine, CancelToken], T]) -> T:
         async with self._residency.acquire(self._id) as lease:
             began = time.perf_counter()
-            result = await self._worker.run(partial(_apply, work, lease.value))
+            result = await self._worker.run(partial(work, lease.value))
         self._metrics.llm_seconds.labels(task).observe(time.perf_counter() - began)
         self._metrics.llm_batch_size.labels(task).observe(len(texts))
         return result
@@ -132,7 +145,3 @@ class ResidentModel:
         if self._load is None or self._load.done():
             self._load = asyncio.create_task(self.load())
         return self._residency.load_seconds(self._id)
-
-
-def _apply(work: Callable[[Engine], T], engine: Engine, _: CancelToken) -> T:
-    return work(engine)

@@ -1,7 +1,7 @@
 """Answers by a causal language model of transformers: candidates scored as continuations of a cached prefix."""
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby, islice
 from typing import Any
@@ -12,6 +12,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from servekit.errors import EngineFailure
 from services.rewrite_llm.domain import Candidate
 from services.rewrite_llm.engines.prefix import KeysAndValues, Prefix, PrefixStore
+from services.rewrite_llm.ports import go_on
 from services.rewrite_llm.prompts import (
     YES,
     Encoded,
@@ -31,6 +32,8 @@ _WINDOW_TOKENS = 384
 """Tokens of text read at once: longer texts are screened window by window, and chosen for by the first."""
 _WINDOW_OVERLAP = 32
 _MIN_WINDOW_TOKENS = 16
+_WINDOWS_AT_ONCE = 16
+"""Windows that share a forward pass, unless more texts are asked about at once: a long text may have fifty."""
 
 
 class CausalLmEngine:
@@ -56,10 +59,14 @@ class CausalLmEngine:
         by_id = [dict(zip(prompt.answers, scores, strict=True)) for prompt, scores in scored]
         return [tuple(scores[candidate.id] for candidate in candidates) for scores in by_id]
 
-    def unsafe(self, texts: Sequence[str]) -> list[float]:
+    def unsafe(self, texts: Sequence[str], check: Callable[[], None] = go_on) -> list[float]:
         """Score "yes" against "no"; the most suspicious window of a long text counts."""
         windows = [(at, window) for at, text in enumerate(texts) for window in self._windows(safety_prompt(text))]
-        scores = self._score([window for _, window in windows])
+        scores: list[tuple[float, ...]] = []
+        at_once = max(len(texts), _WINDOWS_AT_ONCE)
+        for start in range(0, len(windows), at_once):
+            check()
+            scores += self._score([window for _, window in windows[start : start + at_once]])
         chances = [(at, _chance(window, each)) for (at, window), each in zip(windows, scores, strict=True)]
         return [max(chance for _, chance in group) for _, group in groupby(chances, key=lambda pair: pair[0])]
 
@@ -121,7 +128,10 @@ class CausalLmEngine:
         return states
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits of states; raises `EngineFailure` if they are no numbers, which would compare as safe."""
         logits: torch.Tensor = self._model.get_output_embeddings()(hidden)
+        if not logits.isfinite().all():
+            raise EngineFailure(f"the model computes no numbers in {logits.dtype}: try ATELIER_REWRITE_DTYPE=float32")
         return logits
 
     def _prefill(self, prefix: Prefix) -> KeysAndValues:

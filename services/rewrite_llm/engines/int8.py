@@ -27,8 +27,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return what the layer makes of `inputs`, of shape (…, features)."""
-        outputs: torch.Tensor = functional.linear(inputs, self.weight.to(inputs.dtype)) * self.scale
-        return outputs if self.bias is None else outputs + self.bias
+        widened = self.weight * self.scale[:, None]  # scaled before it is used: sums of unscaled ones overflow float16
+        return functional.linear(inputs, widened, self.bias)
 
 
 def quantise(model: nn.Module) -> None:

@@ -1,8 +1,9 @@
 """Answers by rules, in well under a millisecond and without a single weight."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 from services.rewrite_llm.domain import Candidate, Verdict
+from services.rewrite_llm.ports import go_on
 from services.rewrite_llm.safety.rules import RuleSet
 from services.rewrite_llm.selection.keywords import Keywords
 from services.rewrite_llm.text import language
@@ -24,7 +25,7 @@ class RulesEngine:
         """Score by topics."""
         return [self._keywords.score(candidates, text) for text in texts]
 
-    def unsafe(self, texts: Sequence[str]) -> list[float]:
+    def unsafe(self, texts: Sequence[str], check: Callable[[], None] = go_on) -> list[float]:
         """Return 1 where a rule fires that policy does not allow, else 0."""
         return [float(any(hit.verdict > Verdict.ALLOW for hit in self._rules.find(text))) for text in texts]
 

@@ -6,6 +6,7 @@ from services.rewrite_llm.text.language import is_common
 from services.rewrite_llm.text.normalise import UNSPACED, fold
 
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+")
+_WORD_OR_NUMBER = re.compile(r"\w+")
 _STEM = 5
 
 
@@ -16,6 +17,12 @@ def shared_words(original: str, text: str) -> float:
     """
     wanted = _stems(original)
     return len(wanted & _stems(text)) / len(wanted) if wanted else 1.0
+
+
+def same_words(original: str, text: str) -> bool:
+    """Tell whether both say the same, however it is spaced, punctuated and capitalised."""
+    said, says = (_WORD_OR_NUMBER.findall(fold(each)) for each in (original, text))
+    return said == says
 
 
 def _stems(text: str) -> frozenset[str]:

@@ -1,10 +1,11 @@
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import pytest
 
 from evals.candidates import load_set
 from evals.judges import ModelJudge, ServiceJudge
 from services.rewrite_llm.domain import Candidate
+from services.rewrite_llm.ports import go_on
 from services.rewrite_llm.settings import RewriteSettings
 
 BUNDLED = load_set("sketch")
@@ -19,7 +20,7 @@ class Scripted:
     def choose(self, candidates: Sequence[Candidate], texts: Sequence[str]) -> list[tuple[float, ...]]:
         return [tuple(9.0 * place for place in range(len(candidates))) for _ in texts]
 
-    def unsafe(self, texts: Sequence[str]) -> list[float]:
+    def unsafe(self, texts: Sequence[str], check: Callable[[], None] = go_on) -> list[float]:
         return [self._unsafe for _ in texts]
 
     def reword(self, text: str, categories: Sequence[str], max_chars: int) -> Generator[None, None, str]:

@@ -1,5 +1,6 @@
 """The language model's arithmetic, checked against plain forward passes of the same model."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from servekit.errors import EngineFailure
+from servekit.errors import Cancelled, EngineFailure
+from servekit.worker import CancelToken
 from services.rewrite_llm.domain import Candidate
 from services.rewrite_llm.engines.causal_lm import CausalLmEngine
 from services.rewrite_llm.engines.prefix import KeysAndValues, PrefixStore
@@ -109,6 +111,58 @@ def test_every_character_of_a_long_text_is_screened(causal_lm: CausalLmEngine) -
     words = [f"word{number}" for number in range(400)]
     windows = list(causal_lm._windows(safety_prompt(" ".join(words))))
     assert all(any(word in window.text for window in windows) for word in words)
+
+
+def test_a_pass_has_its_limit_however_long_the_texts(
+    causal_lm: CausalLmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    score = causal_lm._score
+
+    def counting(prompts: Sequence[Prompt]) -> list[tuple[float, ...]]:
+        rows.append(len(prompts))
+        return score(prompts)
+
+    monkeypatch.setattr(causal_lm, "_score", counting)
+    causal_lm.unsafe(["🦊" * 4000, "a lake", "🐺" * 4000])
+    assert len(rows) > 1
+    assert max(rows) == 16
+
+
+def test_screening_can_be_left_between_passes(causal_lm: CausalLmEngine) -> None:
+    token, checks = CancelToken(), 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        token.check()
+        token.cancel()
+
+    with pytest.raises(Cancelled):
+        causal_lm.unsafe(["🦊" * 4000], check)
+    assert checks == 2
+
+
+@pytest.fixture(scope="module")
+def overflowing(folder: Path, tokenizer: Any) -> CausalLmEngine:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").train(False)
+    with torch.no_grad():
+        model.model.norm.weight[0] = torch.inf
+    return CausalLmEngine(model, tokenizer)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda engine: engine.unsafe([TEXT]),
+        lambda engine: engine.choose(CANDIDATES, [TEXT]),
+        lambda engine: finish(engine.reword(TEXT, ["sexual"], 40)),
+    ],
+    ids=["screen", "choose", "reword"],
+)
+def test_what_is_no_number_is_no_answer(overflowing: CausalLmEngine, ask: Callable[[CausalLmEngine], object]) -> None:
+    with pytest.raises(EngineFailure, match="ATELIER_REWRITE_DTYPE"):
+        ask(overflowing)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from servekit.device import DevicePlan, plan_device
 from servekit.errors import Cancelled, ModelUnavailable
@@ -12,6 +14,7 @@ from servekit.residency import Loaded
 from servekit.worker import CancelToken, DeviceWorker
 from services.rewrite_llm.catalog import Catalog, ModelRow
 from services.rewrite_llm.domain import Candidate
+from services.rewrite_llm.engines.int8 import Int8Linear
 from services.rewrite_llm.engines.loader import EngineLoader
 from services.rewrite_llm.engines.rules import RulesEngine
 from services.rewrite_llm.ports import Engine
@@ -105,6 +108,16 @@ async def test_int8_takes_less_memory_and_answers_nearly_the_same(shelf: Shelf, 
     assert small.bytes < 0.7 * whole.bytes
     exact, near = [await worker.run(partial(answers, each.value, candidates, texts)) for each in (whole, small)]
     assert near == pytest.approx(exact, abs=0.02)
+
+
+def test_int8_does_not_overflow_where_the_layer_does_not() -> None:
+    layer = nn.Linear(512, 64, dtype=torch.float16)
+    with torch.no_grad():
+        layer.weight.uniform_(-0.05, 0.05)
+        states = 3000 * layer.weight[:1].sign()  # real models have states as large
+        exact = layer(states)
+        assert exact.isfinite().all()
+        assert Int8Linear(layer)(states)[0].tolist() == pytest.approx(exact[0].tolist(), rel=0.02, abs=500)
 
 
 def answers(engine: Engine, candidates: Sequence[Candidate], texts: Sequence[str], _: CancelToken) -> list[float]:

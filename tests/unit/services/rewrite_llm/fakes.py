@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TypeVar
 
 from services.rewrite_llm.domain import Candidate
+from services.rewrite_llm.ports import go_on
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class ScriptedEngine:
         self.batches.append(tuple(texts))
         return [tuple(float(len(each.id)) for each in candidates) for _ in texts]
 
-    def unsafe(self, texts: Sequence[str]) -> list[float]:
+    def unsafe(self, texts: Sequence[str], check: Callable[[], None] = go_on) -> list[float]:
         self.batches.append(tuple(texts))
         return [float("unsafe" in text) for text in texts]
 

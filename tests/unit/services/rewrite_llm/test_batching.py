@@ -86,6 +86,20 @@ async def test_leaving_during_a_call_harms_nobody_else() -> None:
     assert await second == "B"
 
 
+async def test_a_call_ends_when_the_last_who_waits_for_it_leaves() -> None:
+    oracle = Oracle()
+    batcher = Batcher(oracle, 4)
+    first, second = (asyncio.create_task(batcher.ask("k", text)) for text in "ab")
+    await begun(first, second)
+    first.cancel()
+    second.cancel()
+    third = asyncio.create_task(batcher.ask("k", "c"))
+    await begun(third)
+    oracle.go()
+    assert await third == "C"
+    assert oracle.calls == [("k", ["a", "b"]), ("k", ["c"])]
+
+
 async def test_a_failure_goes_to_everyone_in_the_call_and_to_nobody_after() -> None:
     oracle = Oracle()
     oracle.fails = True

@@ -57,6 +57,19 @@ async def test_an_unusable_wording_gives_way_to_rules(rule_set: RuleSet, wording
     assert (rewriting.source, rewriting.prompt) == (Source.RULES, "a fully clothed woman on a quiet beach")
 
 
+@pytest.mark.parametrize("echo", ["a woman on a beach, (oil)", "A woman on a beach, oil."])
+async def test_a_wording_that_says_the_same_is_none(rule_set: RuleSet, echo: str) -> None:
+    rewriting = await rewrite(rule_set, ScriptedModel(wording=echo), prompt="a woman\non a beach, <oil>", flagged=True)
+    assert (rewriting.source, rewriting.prompt) == (Source.RULES, "a woman on a beach, <oil>, family friendly")
+
+
+async def test_a_wording_that_rules_alone_screened_is_a_degraded_one(rule_set: RuleSet) -> None:
+    wording = "a woman in a summer dress on a quiet beach"
+    rewriting = await rewrite(rule_set, ScriptedModel(chance=RuntimeError("broken"), wording=wording))
+    assert (rewriting.source, rewriting.prompt) == (Source.LLM, wording)
+    assert "failed (RuntimeError)" in rewriting.degraded
+
+
 async def test_the_reason_names_what_was_found_and_what_was_asked_for(rule_set: RuleSet) -> None:
     rewriting = await rewrite(rule_set, categories=("violence", "sexual"))
     titles = [rule_set.title(each) for each in ("sexual", "violence")]

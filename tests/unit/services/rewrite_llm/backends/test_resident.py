@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -14,7 +14,7 @@ from servekit.worker import CancelToken, DeviceWorker
 from services.rewrite_llm.backends.resident import ResidentModel
 from services.rewrite_llm.domain import Candidate
 from services.rewrite_llm.metrics import RewriteMetrics
-from services.rewrite_llm.ports import Engine
+from services.rewrite_llm.ports import Engine, go_on
 from tests.unit.services.rewrite_llm.fakes import ScriptedEngine
 
 CANDIDATES = (Candidate("a", "x"), Candidate("bb", "y"))
@@ -78,7 +78,7 @@ async def test_a_loaded_model_answers_on_the_device_thread(rig: Rig) -> None:
     threads: list[str] = []
     answer = rig.shelf.engine.unsafe
 
-    def noting(texts: object) -> list[float]:
+    def noting(texts: object, check: Callable[[], None] = go_on) -> list[float]:
         threads.append(threading.current_thread().name)
         return answer(["unsafe"])
 
@@ -92,6 +92,57 @@ async def test_it_chooses_screens_and_rewords(rig: Rig) -> None:
     assert await rig.model.choose(CANDIDATES, "a lake") == (1.0, 2.0)
     assert await rig.model.unsafe("a lake") == 0.0
     assert await rig.model.reword("a lake", [], 4) == "A LA"
+
+
+async def test_who_gives_up_on_a_wording_need_not_wait_for_a_busy_device(rig: Rig) -> None:
+    await rig.model.load()
+    begun, may_end, left = asyncio.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def reword(text: str, categories: Sequence[str], max_chars: int) -> Generator[None, None, str]:
+        try:
+            loop.call_soon_threadsafe(begun.set)
+            may_end.wait(10)
+            yield
+            return text
+        finally:
+            left.set()
+
+    rig.shelf.engine.reword = reword  # type: ignore[method-assign]
+    asking = asyncio.create_task(rig.model.reword("a lake", [], 4))
+    await begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert not left.is_set()
+    may_end.set()
+    await rig.worker.run(lambda _: None)
+    assert left.is_set()
+
+
+async def test_a_screening_that_nobody_waits_for_ends_before_its_next_pass(rig: Rig) -> None:
+    await rig.model.load()
+    begun, given_up, passes = asyncio.Event(), threading.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def unsafe(texts: Sequence[str], check: Callable[[], None] = go_on) -> list[float]:
+        for number in range(2):
+            check()
+            passes.append(number)
+            loop.call_soon_threadsafe(begun.set)
+            given_up.wait(10)
+        return [0.0 for _ in texts]
+
+    rig.shelf.engine.unsafe = unsafe  # type: ignore[method-assign]
+    asking = asyncio.create_task(rig.model.unsafe("a lake"))
+    await begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await asyncio.sleep(0)  # the call hears of it
+    given_up.set()
+    await rig.worker.run(lambda _: None)
+    assert passes == [0]
 
 
 async def test_questions_at_the_same_time_share_a_pass(rig: Rig) -> None:

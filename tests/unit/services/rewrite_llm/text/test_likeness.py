@@ -1,6 +1,6 @@
 import pytest
 
-from services.rewrite_llm.text.likeness import shared_words
+from services.rewrite_llm.text.likeness import same_words, shared_words
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,17 @@ from services.rewrite_llm.text.likeness import shared_words
 )
 def test_share_of_the_originals_words(original: str, text: str, share: float) -> None:
     assert shared_words(original, text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("original", "text", "same"),
+    [
+        ("a fox\nin <snow>", "A fox in (snow).", True),
+        ("", "", True),
+        ("a fox in the snow", "a fox in snow", False),
+        ("2 foxes", "3 foxes", False),
+        ("雪の狐", "雪と狐", False),
+    ],
+)
+def test_what_says_the_same(original: str, text: str, same: bool) -> None:
+    assert same_words(original, text) is same
