@@ -29,7 +29,7 @@ def main() -> int:
     """Read the settings of rewrite_llm, fetch, and return the exit code: 1 with a line that says what is missing."""
     try:
         settings = from_environment(RewriteSettings)
-        _, row = catalogs.load(settings.catalog_file).including(settings.llm)
+        _, row = catalogs.load(settings.catalog_file).including(settings.llm, remote=bool(settings.openai_base_url))
     except (WrongSettings, CatalogError) as error:
         sys.exit(str(error))
     logs.configure(settings.log_level, settings.log_format)

@@ -18,6 +18,14 @@ async def test_the_model_that_the_settings_name_is_fetched(tmp_path: Path) -> No
         assert hub.sent == ["config.json"]
 
 
+async def test_a_model_behind_an_endpoint_needs_nothing(tmp_path: Path, unused_tcp_port: int) -> None:
+    settings = {"REWRITE_LLM_ID": "gpt-4o-mini", "ATELIER_REWRITE_OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
+    endpoint = f"http://127.0.0.1:{unused_tcp_port}"
+    code, errors = await prefetch("rewrite_llm", endpoint, tmp_path / "cache", settings)
+    assert code == 0
+    assert "gpt_4o_mini needs nothing" in errors
+
+
 async def test_rules_need_nothing(tmp_path: Path, unused_tcp_port: int) -> None:
     code, errors = await fetch(tmp_path, f"http://127.0.0.1:{unused_tcp_port}", "")
     assert code == 0
