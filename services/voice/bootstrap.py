@@ -208,8 +208,10 @@ class _Life:
 
     async def _warm_up(self, row: ModelRow) -> None:
         """Load an engine and let it speak a word, so that the first caller does not pay for what happens once."""
-        voice = self.parts.book.get(row.default_voice)
         async with self.parts.residency.acquire(row.id) as lease:
+            if not self.parts.book.has(row.default_voice):  # all its voices are made from clips
+                return
+            voice = self.parts.book.get(row.default_voice)
             async for _ in lease.value.speak(Utterance("Ready.", voice, voice.languages[0], seed=0)):
                 pass
 

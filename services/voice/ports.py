@@ -51,7 +51,8 @@ class Engine(Protocol):
     def speak(self, utterance: Utterance) -> AsyncGenerator[Piece, None]:
         """Speak, yielding pieces as they are made. Closing the generator stops the work.
 
-        Raises `EngineFailure` when the engine breaks; the engine repairs itself for the next utterance.
+        Raises `EngineFailure` when the engine breaks; the engine repairs itself for the next utterance. Raises
+        `VoiceUnusable` for latents that it cannot take.
         """
 
     async def close(self) -> None:

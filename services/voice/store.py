@@ -5,8 +5,8 @@
     <folder>/latents/<key>.safetensors      what the engine made of a clip
 
 A record is written last and forgotten first, and each file appears at once and as a whole: after a crash a voice is
-there or it is not. Latents without a record are removed by `tidy`. The files are the truth, nothing of them is kept in
-memory, so that several servers may share a folder.
+there or it is not. Latents without a record are removed by `tidy`, but not while there is a record that cannot be read.
+The files are the truth, nothing of them is kept in memory, so that several servers may share a folder.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,7 +75,8 @@ class DiskVoices:
 
     def check(self, owner: str, voice_id: str, *, shared: bool) -> None:
         """Raise what `add` would raise for a voice of this name."""
-        mine = self._mine(owner)
+        with _file_errors():
+            mine = self._mine(owner)
         taken = {each.voice.id for each in mine}
         if voice_id in taken or (shared and _read(self._shared / f"{voice_id}.json")):
             raise VoiceTaken("voice", voice_id)
@@ -125,12 +126,18 @@ class DiskVoices:
         """
         with _file_errors():
             folders = [self._shared, *(each for each in _entries(self._owners) if each.is_dir())]
-            kept = {_latents_name(each.voice.native) for folder in folders for each in _records(folder)}
-            unfinished = [path for folder in folders for path in _entries(folder) if path.suffix == ".tmp"]
-            for path in (*unfinished, *(each for each in _entries(self._latents) if each.name not in kept)):
+            places = (*folders, self._latents)
+            unfinished = [path for place in places for path in _entries(place) if path.suffix == ".tmp"]
+            for path in (*unfinished, *self._orphans(folders)):
                 with suppress(FileNotFoundError):
                     if time.time() - path.stat().st_mtime > ORPHAN_S:
                         path.unlink()
+
+    def _orphans(self, folders: Sequence[Path]) -> list[Path]:
+        """Return the latents that no record refers to; none while there is a record that cannot be read."""
+        records = [_read(path) for folder in folders for path in _entries(folder) if path.suffix == ".json"]
+        kept = {_latents_name(each.voice.native) for each in records if each}
+        return [each for each in _entries(self._latents) if each.name not in kept] if all(records) else []
 
     def _own(self, owner: str) -> Path:
         return self._owners / hashlib.sha256(owner.encode()).hexdigest()

@@ -1,6 +1,7 @@
 """The server's side of one engine process."""
 
 import asyncio
+import logging
 import socket
 import subprocess
 import sys
@@ -11,7 +12,11 @@ import psutil
 from servekit.errors import EngineFailure
 from services.voice.engines import frames
 
+logger = logging.getLogger(__name__)
+
 START_LIMIT_S = 30.0
+STOP_LIMIT_S = 30.0
+"""Seconds that a process may take to end what nobody wants any more: Piper looks at its line once a sentence."""
 Frame = tuple[bytes, bytes]
 """Kind and payload."""
 
@@ -111,11 +116,18 @@ class SpeechProcess:
         self._process.wait()
 
     async def _stop_speaking(self) -> None:
-        """Cancel what is being spoken and read on to its end, so that the next task begins with a clean line."""
+        """Cancel what is being spoken and read on to its end, so that the next task begins with a clean line.
+
+        A process that hangs is ended, for its place would be lost to all who come.
+        """
         try:
             self._send(frames.CANCEL)
-            while (await self._next_frame())[0] not in (frames.DONE, frames.FAILED):
-                pass
+            async with asyncio.timeout(STOP_LIMIT_S):
+                while (await self._next_frame())[0] not in (frames.DONE, frames.FAILED):
+                    pass
+        except TimeoutError:
+            logger.warning("process %d of %s did not stop within %g s and is ended", self.pid, self._name, STOP_LIMIT_S)
+            self.kill()
         except BaseException as error:
             self.kill()
             if not isinstance(error, EngineFailure):

@@ -13,7 +13,7 @@ from servekit import garbage
 from servekit.device import DevicePlan, activate, out_of_memory_as, plan_device
 from servekit.device.plan import DType
 from servekit.errors import EngineFailure, ModelUnavailable
-from services.voice.domain import Clip, Latents, Utterance
+from services.voice.domain import Clip, Latents, Utterance, VoiceUnusable
 from services.voice.engines.xtts import checkpoint, conditioning, speakers
 from services.voice.engines.xtts.choir import Choir
 from services.voice.engines.xtts.modes import CPU, Mode, choose, fallback
@@ -36,13 +36,24 @@ class Instrument:
     speakers: Mapping[str, Speaker]
 
     def speeches(self, utterance: Utterance) -> Iterator[Speech]:
-        """Yield what is to be said one after the other. Raises `EngineFailure` for a speaker it does not have."""
+        """Yield what is to be said one after the other.
+
+        Raises `EngineFailure` for a speaker it does not have, `VoiceUnusable` for a voice of another checkpoint.
+        """
         native = utterance.voice.native
         if utterance.latents is None and native not in self.speakers:
             raise EngineFailure(f"the checkpoint has no speaker {native!r}")
-        voice = self.speakers[native] if utterance.latents is None else Speaker.of(utterance.latents)
+        voice = self.speakers[native] if utterance.latents is None else self._kept(utterance.latents)
         for tokens in self.reader.read(utterance.text, utterance.language):
             yield Speech(tokens, voice.conditioning, voice.speaker, utterance.seed, utterance.rate)
+
+    def _kept(self, latents: Latents) -> Speaker:
+        """Return a voice that was kept: one that the model cannot take would fail all who speak with it."""
+        facts, speaker = self.choir.placed.facts, Speaker.of(latents)
+        shapes = speaker.conditioning.shape[1:], speaker.speaker.shape
+        if shapes != ((facts.width,), (facts.speaker_channels,)):
+            raise VoiceUnusable("this voice was made with another checkpoint; delete it and make it again")
+        return speaker
 
     def clone(self, clip: Clip) -> Latents:
         """Return the voice of a clip. Raises `EngineFailure`."""

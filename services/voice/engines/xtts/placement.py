@@ -28,6 +28,10 @@ class Facts:
     """Audio tokens at most."""
     text_limit: int
     """Text tokens at most."""
+    width: int
+    """Of a voice's conditioning."""
+    speaker_channels: int
+    """Of a voice's speaker."""
     sample_rate: int
 
     @classmethod
@@ -41,6 +45,8 @@ class Facts:
             gpt.stop_audio_token,
             gpt.max_gen_mel_tokens,
             args.gpt_max_text_tokens - 1,
+            gpt.model_dim,
+            args.d_vector_dim,
             args.output_sample_rate,
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from servekit.errors import ModelUnavailable
-from services.voice.domain import Latents
+from services.voice.domain import Latents, VoiceUnusable
 from services.voice.engines.xtts.weights import SPEAKERS
 
 _CONDITIONING, _SPEAKER = "gpt_cond_latent", "speaker_embedding"
@@ -24,8 +24,11 @@ class Speaker:
 
     @classmethod
     def of(cls, latents: Latents) -> "Speaker":
-        """Return the voice that was kept."""
-        return cls(torch.from_numpy(latents[_CONDITIONING]), torch.from_numpy(latents[_SPEAKER]))
+        """Return the voice that was kept. Raises `VoiceUnusable` for what another kind of engine has kept."""
+        try:
+            return cls(torch.from_numpy(latents[_CONDITIONING]), torch.from_numpy(latents[_SPEAKER]))
+        except KeyError as error:
+            raise VoiceUnusable("this voice was made with another engine; delete it and make it again") from error
 
     @property
     def latents(self) -> Latents:

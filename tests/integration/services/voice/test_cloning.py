@@ -1,5 +1,6 @@
 """A voice is made from a clip, spoken with, kept over a restart and deleted: real servers, XTTS with random weights."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -111,6 +112,17 @@ async def test_another_caller_cannot_use_it_unless_it_is_shared(studio: Open) ->
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await spoken(channel, "own", "bob")
         assert reason(caught.value) == "UNKNOWN_VOICE"
+
+
+async def test_an_engine_without_voices_of_its_own_can_be_loaded_at_the_start(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "tiny", tmp_path / "tiny", ignore=shutil.ignore_patterns("speakers_xtts.pth"))
+    (tmp_path / "mine.toml").write_text(CATALOG)
+    own = {"catalog_file": tmp_path / "mine.toml", "models_dir": tmp_path, "voices_dir": tmp_path / "voices"}
+    async with serve(build(local(VoiceSettings, port=0, warm=("xtts",), **own))) as channel:
+        await create(channel, "anna", await clip(channel), "ann")
+        found = await spoken(channel, "anna", "ann")
+    assert "loading" not in found.kinds
+    assert len(found.data)
 
 
 async def test_names_and_numbers_of_voices_are_limited(studio: Open, tmp_path: Path) -> None:

@@ -164,6 +164,19 @@ def test_what_a_crash_left_is_tidied_when_it_is_old(store: DiskVoices, tmp_path:
     assert [path.exists() for path in (old, half, fresh, kept)] == [False, False, True, True]
 
 
+def test_latents_outlast_a_record_that_cannot_be_read(store: DiskVoices, tmp_path: Path) -> None:
+    """Somebody mends the record, and the voice is back."""
+    store.add("ann", ANNA, LATENTS, consent=True)
+    (record,) = (tmp_path / "voices").rglob("anna.json")
+    whole, long_ago = record.read_text(), time.time() - 2 * ORPHAN_S
+    record.write_text(whole[:-1])
+    os.utime(tmp_path / "voices" / "latents" / "key1.safetensors", (long_ago, long_ago))
+    store.tidy()
+    record.write_text(whole)
+    assert store.find("ann", "anna") == ANNA
+    assert store.latents("key1") is not None
+
+
 def test_before_the_first_voice_there_is_nothing(store: DiskVoices, tmp_path: Path) -> None:
     store.tidy()
     assert (store.listed("ann"), store.find("ann", "anna"), store.latents("key1")) == ((), None, None)
@@ -191,6 +204,12 @@ def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "voices").write_text("in the way")
     with pytest.raises(VoiceUnusable, match="cannot keep voices"):
         DiskVoices(tmp_path / "voices", most=3).add("ann", ANNA, LATENTS, consent=True)
+
+
+def test_a_folder_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+    """The name is too long for any file system, which is an error to whoever may read everything, too."""
+    with pytest.raises(VoiceUnusable, match="cannot keep voices"):
+        DiskVoices(tmp_path / ("x" * 300), most=3).check("ann", "anna", shared=False)
 
 
 def test_nobody_else_on_the_machine_can_read_them(store: DiskVoices, tmp_path: Path) -> None:

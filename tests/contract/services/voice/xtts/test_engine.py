@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from servekit.errors import EngineFailure, ModelUnavailable
-from services.voice.domain import EngineSpec, Samples, Utterance
+from services.voice.domain import EngineSpec, Latents, Samples, Utterance, VoiceUnusable
 from services.voice.engines.xtts.engine import Family, XttsEngine
 from services.voice.ports import Cloner
 from tests.contract.services.voice.xtts.conftest import Load
@@ -100,6 +100,25 @@ async def test_an_unknown_speaker_is_a_failure_and_the_next_one_is_spoken(load: 
     with pytest.raises(EngineFailure, match="Nobody"):
         await pieces(engine, replace(good, voice=replace(good.voice, native="Nobody")))
     assert len(await spoken(engine, "Hello."))
+
+
+@pytest.mark.parametrize(
+    "latents",
+    [
+        {"gpt_cond_latent": np.zeros((32, 128), np.float32), "speaker_embedding": np.zeros(512, np.float32)},
+        {"gpt_cond_latent": np.zeros((32, 64), np.float32), "speaker_embedding": np.zeros(256, np.float32)},
+        {"another engine's": np.zeros(1, np.float32)},
+    ],
+)
+async def test_a_voice_of_another_checkpoint_is_told_and_disturbs_nobody(load: Load, latents: Latents) -> None:
+    engine = await load()
+    alone = await spoken(engine, "Me too.", 7)
+    bad, good = await asyncio.gather(
+        pieces(engine, utterance("Hello.", latents=latents)), spoken(engine, "Me too.", 7), return_exceptions=True
+    )
+    assert isinstance(bad, VoiceUnusable)
+    assert isinstance(good, np.ndarray)
+    assert difference_db(good, alone) < SAME_DB
 
 
 async def test_more_text_than_the_model_takes_is_spoken_in_parts(load: Load) -> None:

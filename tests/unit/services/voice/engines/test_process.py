@@ -10,6 +10,7 @@ from contextlib import aclosing
 import pytest
 
 from services.voice.engines import frames
+from services.voice.engines import process as processes
 from services.voice.engines.process import Frame, SpeechProcess
 
 AUDIO = frames.pack(frames.AUDIO, b"samples")
@@ -57,3 +58,12 @@ async def test_a_caller_may_leave_in_the_midst_of_a_frame(
         await listening
     assert process.alive
     assert await first(process) == (frames.AUDIO, b"others")
+
+
+async def test_a_process_that_does_not_stop_is_ended(
+    process: SpeechProcess, says: asyncio.StreamReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "STOP_LIMIT_S", 0.0)
+    says.feed_data(AUDIO)
+    assert await first(process) == (frames.AUDIO, b"samples")
+    assert not process.alive
