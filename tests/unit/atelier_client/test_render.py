@@ -21,14 +21,13 @@ def test_what_speech_was_changed_to_is_shown() -> None:
     assert "adjusted    pitch: 1.5 -> 1 ([x] has one pitch)" in shown.getvalue()
 
 
-def test_names_and_addresses_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = io.StringIO()
-    monkeypatch.setattr(render.OUT, "file", shown)
-    render.status([router_service_pb2.Backend(service="imagegen", name="imagegen-0", address="[fd00::5]:50052")])
-    render.OUT.print("saved :100:.png")
+def test_names_and_addresses_are_shown_as_they_are() -> None:
+    with render.OUT.capture() as shown:
+        render.status([router_service_pb2.Backend(service="imagegen", name="imagegen-0", address="[fd00::5]:50052")])
+        render.OUT.print("saved :100:.png")
 
-    assert "imagegen-0 at [fd00::5]:50052: " in shown.getvalue()
-    assert ":100:.png" in shown.getvalue()
+    assert "imagegen-0 at [fd00::5]:50052: " in shown.get()
+    assert ":100:.png" in shown.get()
 
 
 def test_a_dry_run_without_a_plan_says_what_that_means(monkeypatch: pytest.MonkeyPatch) -> None:
