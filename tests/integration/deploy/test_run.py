@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,15 @@ Run = Callable[..., Awaitable[Running]]
 
 
 @pytest.fixture
-async def run() -> AsyncIterator[Run]:
+def terminal() -> Iterator[None]:
+    """Let SIGHUP mean what it does on a terminal, also where the tests themselves run below `nohup`."""
+    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, usual)
+
+
+@pytest.fixture
+async def run(terminal: None) -> AsyncIterator[Run]:
     started: list[Running] = []
 
     async def start(*arguments: str, stdout: int = asyncio.subprocess.PIPE) -> Running:
